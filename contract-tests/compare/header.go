@@ -1,0 +1,179 @@
+package compare
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"stranglerfig/contract-tests/match"
+)
+
+// compared lists the headers that Exact mode looks at: those a client acts on.
+// The others tell of the server, the connection or the moment.
+var compared = []string{"Content-Type", "Content-Encoding", "Location", "Content-Disposition", "ETag", "Cache-Control"}
+
+// values returns a header's values, whatever the case of its name.
+func values(header map[string][]string, name string) []string {
+	if v, ok := header[name]; ok {
+		return v
+	}
+	for key, v := range header {
+		if len(key) == len(name) && strings.EqualFold(key, name) {
+			return v
+		}
+	}
+	return nil
+}
+
+func sameHeaders(expected, actual map[string][]string) bool {
+	for _, name := range compared {
+		if !slices.Equal(values(expected, name), values(actual, name)) {
+			return false
+		}
+	}
+	return slices.Equal(cookieNames(expected), cookieNames(actual))
+}
+
+// cookieNames returns the sorted names of the cookies an answer sets. Their
+// values are sessions and differ by nature.
+func cookieNames(header map[string][]string) []string {
+	var names []string
+	for _, cookie := range values(header, "Set-Cookie") {
+		name, _, _ := strings.Cut(cookie, "=")
+		names = append(names, strings.TrimSpace(name))
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (c *comparison) headers() {
+	if c.exact {
+		c.exactHeaders()
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.expected.Header)) {
+		c.header(name)
+	}
+}
+
+func (c *comparison) exactHeaders() {
+	for _, name := range compared {
+		if name == "ETag" && c.entityTagSaysNothing() {
+			continue
+		}
+		c.header(name)
+	}
+	if e, a := cookieNames(c.expected.Header), cookieNames(c.actual.Header); !slices.Equal(e, a) {
+		c.add(Difference{Path: "$.header.Set-Cookie", Kind: Header,
+			Expected: strings.Join(e, ", "), Actual: strings.Join(a, ", ")})
+	}
+}
+
+// entityTagSaysNothing: a tag follows from the body. Where both sides send one
+// and the bodies differ, the tags must differ too, and only the body is news.
+func (c *comparison) entityTagSaysNothing() bool {
+	return len(values(c.expected.Header, "ETag")) > 0 && len(values(c.actual.Header, "ETag")) > 0 &&
+		string(c.expected.Body) != string(c.actual.Body)
+}
+
+// header compares one header; an absent one is told from an empty one.
+func (c *comparison) header(name string) {
+	expected, actual := values(c.expected.Header, name), values(c.actual.Header, name)
+	d := Difference{Path: "$.header." + name, Kind: Header,
+		Expected: strings.Join(expected, ", "), Actual: strings.Join(actual, ", ")}
+	switch {
+	case len(expected) == 0 && len(actual) == 0:
+	case len(expected) == 0:
+		if c.exact {
+			d.Kind = Extra
+			c.add(d)
+		}
+	case len(actual) == 0:
+		d.Kind = Missing
+		c.add(d)
+	default:
+		c.headerValue(name, d)
+	}
+}
+
+func (c *comparison) headerValue(name string, d Difference) {
+	if rule := c.rules.Header(name); len(rule.Matchers) > 0 {
+		if err := rule.Match(match.Text(d.Expected), match.Text(d.Actual)); err != nil {
+			d.Rule = d.Path + ": " + err.Error()
+			c.add(d)
+		}
+		return
+	}
+	if !c.sameValue(name, d.Expected, d.Actual) {
+		c.add(d)
+	}
+}
+
+func (c *comparison) sameValue(name, expected, actual string) bool {
+	if strings.EqualFold(name, "Content-Type") || strings.EqualFold(name, "Accept") {
+		return slices.EqualFunc(commaSeparated(expected), commaSeparated(actual), func(e, a string) bool {
+			return sameMedia(e, a, c.exact)
+		})
+	}
+	if c.exact && !strings.EqualFold(name, "Cache-Control") {
+		return expected == actual
+	}
+	return slices.Equal(commaSeparated(expected), commaSeparated(actual))
+}
+
+func commaSeparated(value string) []string {
+	parts := strings.Split(value, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// sameMedia compares media types: the type itself and every expected
+// parameter, and if both ways, no further ones.
+func sameMedia(expected, actual string, bothWays bool) bool {
+	main, want := media(expected)
+	other, got := media(actual)
+	if main != other || bothWays && len(want) != len(got) {
+		return false
+	}
+	for name, value := range want {
+		have, ok := got[name]
+		if !ok || value != have && !(name == "charset" && strings.EqualFold(value, have)) {
+			return false
+		}
+	}
+	return true
+}
+
+// media takes a media type apart, leniently: what a broken server sent must
+// still be comparable.
+func media(value string) (main string, parameters map[string]string) {
+	parts := strings.Split(value, ";")
+	for _, p := range parts[1:] {
+		name, v, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if name == "" {
+			continue
+		}
+		if parameters == nil {
+			parameters = map[string]string{}
+		}
+		parameters[strings.ToLower(strings.TrimSpace(name))] = strings.Trim(strings.TrimSpace(v), `"`)
+	}
+	main = strings.TrimSpace(parts[0])
+	if strings.Contains(main, "/") {
+		main = strings.ToLower(main)
+	}
+	return main, parameters
+}
+
+// mediaOf returns an answer's media type without parameters, "" if it names
+// none.
+func mediaOf(m Message) string {
+	v := values(m.Header, "Content-Type")
+	if len(v) == 0 {
+		return ""
+	}
+	main, _ := media(v[0])
+	return main
+}

@@ -1,0 +1,291 @@
+// Package contract is the contract file: what a consumer relies on, as
+// examples of requests and answers with the rules by which answers may differ
+// from their example.
+//
+// Files are Pact's JSON. Versions 2, 3 and 4 are read, version 4 is written:
+// see [Read], [Load] and [Contract.Save]. What Pact has no word for lives under
+// comments.strangler, which other tools carry along unread: the route, where
+// the example is from, how often it was seen, what was redacted, and matchers
+// of ours. Reading reports every problem at once, as [Problems].
+package contract
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"stranglerfig/contract-tests/match"
+)
+
+// Contract is what one consumer relies on of one provider.
+type Contract struct {
+	Consumer     string
+	Provider     string
+	Interactions []Interaction
+}
+
+// The sources of an interaction.
+const (
+	Recorded = "recorded" // distilled from live traffic
+	Written  = "written"  // by hand or by a consumer's test
+)
+
+// Interaction is one example: in this state, this request has this answer.
+type Interaction struct {
+	Key         string // unique in the file; derived from the content if the file has none
+	Description string
+	Pending     bool // not held against the provider yet
+	States      []State
+	Request     Request
+	Response    Response
+
+	Route    string   // the route's pattern, if known
+	Source   string   // Recorded or Written
+	Weight   int      // requests seen of this sort, 0 if unknown
+	Redacted []string // what was replaced before the example was kept
+
+	comments map[string]json.RawMessage // others' comments, carried along
+}
+
+// State is a condition of the provider's data, set up before the request.
+type State struct {
+	Name   string         `json:"name"`
+	Params map[string]any `json:"params,omitempty"`
+}
+
+// Request is what the consumer sends.
+type Request struct {
+	Method string
+	Path   string // starts with /, escaped as it is sent
+	Query  map[string][]string
+	Header map[string][]string
+	Body   []byte // nil if there is none
+
+	rules, generators json.RawMessage // carried along; requests are replayed as they are
+}
+
+// Response is what the consumer relies on.
+type Response struct {
+	Status int
+	Header map[string][]string
+	Body   []byte // nil leaves the body unchecked, empty demands an empty one
+	Rules  match.Rules
+
+	generators json.RawMessage
+}
+
+// Problem is one thing wrong with a contract file.
+type Problem struct {
+	Interaction string // its key, else its number; empty if it concerns the file
+	Text        string
+}
+
+// String is the problem on one line.
+func (p Problem) String() string {
+	if p.Interaction == "" {
+		return p.Text
+	}
+	return "interaction " + p.Interaction + ": " + p.Text
+}
+
+// Problems is the error of a file that is not a valid contract: everything
+// that is wrong with it.
+type Problems []Problem
+
+// Error lists the problems, one per line.
+func (p Problems) Error() string {
+	lines := []string{fmt.Sprintf("the contract has %d problems:", len(p))}
+	if len(p) == 1 {
+		lines[0] = "the contract has a problem:"
+	}
+	for _, problem := range p {
+		lines = append(lines, "  "+problem.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Read reads a contract. If the text is JSON but not a valid contract, the
+// error is a [Problems].
+func Read(r io.Reader) (Contract, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return Contract{}, fmt.Errorf("read contract: %w", err)
+	}
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
+		return Contract{}, fmt.Errorf("read contract: %s%w", position(data, err), err)
+	}
+	c, problems := f.contract()
+	problems = append(problems, c.problems()...)
+	if len(problems) > 0 {
+		return Contract{}, problems
+	}
+	return c, nil
+}
+
+// position gives the line and column of a decoding error, if it has one.
+func position(data []byte, err error) string {
+	var offset int64
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+	default:
+		return ""
+	}
+	before := data[:min(int(offset), len(data))]
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := len(before) - bytes.LastIndexByte(before, '\n') - 1
+	return fmt.Sprintf("line %d, column %d: ", line, max(column, 1))
+}
+
+// Load reads the contract in a file.
+func Load(path string) (Contract, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Contract{}, fmt.Errorf("load contract: %w", err)
+	}
+	defer f.Close()
+	c, err := Read(f)
+	if err != nil {
+		return Contract{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Write writes the contract as Pact version 4, indented.
+func (c Contract) Write(w io.Writer) error {
+	f, err := c.file()
+	if err != nil {
+		return fmt.Errorf("write contract: %w", err)
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(f); err != nil {
+		return fmt.Errorf("write contract: %w", err)
+	}
+	return nil
+}
+
+// Save writes the contract to a file, all or nothing: a crash leaves the old
+// file. It refuses a contract that [Read] would refuse.
+func (c Contract) Save(path string) error {
+	if problems := c.problems(); len(problems) > 0 {
+		return fmt.Errorf("save %s: %w", path, problems)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("save contract: %w", err)
+	}
+	defer os.Remove(temp.Name()) // after the rename there is nothing to remove
+	err = c.Write(temp)
+	err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("save %s: %w", path, err)
+	}
+	return nil
+}
+
+// Digest is the SHA-256 of the contract's content in hexadecimal. It does not
+// depend on the layout of the file it was read from.
+func (c Contract) Digest() string {
+	f, err := c.file()
+	if err != nil {
+		return ""
+	}
+	data, err := json.Marshal(f)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Validate reports what [Read] would refuse, as a [Problems], or nil.
+func (c Contract) Validate() error {
+	if problems := c.problems(); len(problems) > 0 {
+		return problems
+	}
+	return nil
+}
+
+func (c Contract) problems() Problems {
+	var problems Problems
+	if c.Consumer == "" {
+		problems = append(problems, Problem{Text: "consumer.name is missing: name who relies on this contract"})
+	}
+	if c.Provider == "" {
+		problems = append(problems, Problem{Text: "provider.name is missing: name who must honour this contract"})
+	}
+	seen := map[string]bool{}
+	for n, i := range c.Interactions {
+		name := i.name(n)
+		if i.Key != "" && seen[i.Key] {
+			problems = append(problems, Problem{name, "the key is used twice: give each interaction a key of its own"})
+		}
+		seen[i.Key] = true
+		for _, text := range i.problems() {
+			problems = append(problems, Problem{name, text})
+		}
+	}
+	return problems
+}
+
+// name is how reports call the interaction that is the nth of its file.
+func (i Interaction) name(n int) string {
+	if i.Key != "" {
+		return i.Key
+	}
+	return fmt.Sprintf("#%d (%s)", n+1, i.Description)
+}
+
+func (i Interaction) problems() []string {
+	var problems []string
+	if !isMethod(i.Request.Method) {
+		problems = append(problems, fmt.Sprintf("request.method is %q (accepted: a method such as GET or POST)", i.Request.Method))
+	}
+	if !strings.HasPrefix(i.Request.Path, "/") {
+		problems = append(problems, fmt.Sprintf("request.path is %q (accepted: a path that starts with /)", i.Request.Path))
+	}
+	if i.Response.Status < 100 || i.Response.Status > 599 {
+		problems = append(problems, fmt.Sprintf("response.status is %d (accepted: 100 to 599)", i.Response.Status))
+	}
+	if i.Source != "" && i.Source != Recorded && i.Source != Written {
+		problems = append(problems, fmt.Sprintf("comments.strangler.source is %q (accepted: %s, %s)", i.Source, Recorded, Written))
+	}
+	if i.Weight < 0 {
+		problems = append(problems, fmt.Sprintf("comments.strangler.weight is %d (accepted: 0 or more)", i.Weight))
+	}
+	for _, s := range i.States {
+		if s.Name == "" {
+			problems = append(problems, "a provider state has no name")
+		}
+	}
+	return problems
+}
+
+func isMethod(method string) bool {
+	if method == "" {
+		return false
+	}
+	for _, c := range method {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}

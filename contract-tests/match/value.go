@@ -1,0 +1,365 @@
+package match
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Aspect says in which way a value failed its matcher.
+type Aspect string
+
+// The aspects of a mismatch.
+const (
+	OfType   Aspect = "type"
+	OfLength Aspect = "length"
+	OfValue  Aspect = "value"
+)
+
+// Mismatch is the error of a value that fails a matcher.
+type Mismatch struct {
+	Aspect Aspect
+	Want   string // what the matcher asks for, as a phrase
+}
+
+// Error tells what the matcher asks for.
+func (m *Mismatch) Error() string { return "want " + m.Want }
+
+func mismatch(a Aspect, format string, args ...any) error {
+	return &Mismatch{Aspect: a, Want: fmt.Sprintf(format, args...)}
+}
+
+// Match checks a value against the matcher. Values are what encoding/json
+// decodes with UseNumber, or [Text]. Of objects and arrays it checks what
+// concerns them as a whole (kind, length, emptiness); their members are for
+// the caller to walk. The error is a *[Mismatch].
+func (m Matcher) Match(expected, actual any) error {
+	switch m.Kind {
+	case Equality, Unordered, Values, EachKey, EachValue, ArrayContains:
+		return m.matchExample(expected, actual)
+	case Type:
+		return m.matchType(expected, actual)
+	case Nullable:
+		if actual == nil || expected == nil {
+			return nil
+		}
+		return m.matchType(expected, actual)
+	case Tolerance:
+		return m.matchTolerance(expected, actual)
+	case Absent:
+		return mismatch(OfValue, "no such member")
+	case Null:
+		if actual != nil {
+			return mismatch(OfType, "null")
+		}
+		return nil
+	case NotEmpty:
+		return matchNotEmpty(actual)
+	case StatusCode:
+		return m.matchStatus(actual)
+	case Integer, Decimal, Number:
+		return m.matchNumber(actual)
+	case Boolean:
+		return matchBoolean(actual)
+	}
+	return m.matchText(actual)
+}
+
+// matchExample holds a scalar to the example; of containers it holds only the
+// kind.
+func (m Matcher) matchExample(expected, actual any) error {
+	if container(expected) || container(actual) {
+		return matchKind(expected, actual)
+	}
+	if !Equal(expected, actual) {
+		return mismatch(OfValue, "the same value")
+	}
+	return nil
+}
+
+func (m Matcher) matchType(expected, actual any) error {
+	if err := matchKind(expected, actual); err != nil {
+		return err
+	}
+	list, ok := actual.([]any)
+	if !ok {
+		return nil
+	}
+	if m.Min != nil && len(list) < *m.Min {
+		return mismatch(OfLength, "at least %d elements", *m.Min)
+	}
+	if m.Max != nil && len(list) > *m.Max {
+		return mismatch(OfLength, "at most %d elements", *m.Max)
+	}
+	return nil
+}
+
+func matchKind(expected, actual any) error {
+	if want := KindOf(expected); want != KindOf(actual) {
+		return mismatch(OfType, "%s", article(want))
+	}
+	return nil
+}
+
+func article(kind string) string {
+	switch kind {
+	case "object", "array":
+		return "an " + kind
+	case "null":
+		return kind
+	}
+	return "a " + kind
+}
+
+func (m Matcher) matchTolerance(expected, actual any) error {
+	want, isNumber := rational(expected)
+	got, ok := rational(actual)
+	if !isNumber || !ok {
+		return m.matchExample(expected, actual)
+	}
+	within := new(big.Rat)
+	if _, ok := within.SetString(strconv.FormatFloat(m.Within, 'g', -1, 64)); !ok {
+		return mismatch(OfValue, "a number within a finite tolerance")
+	}
+	if distance := new(big.Rat).Sub(want, got); distance.Abs(distance).Cmp(within) > 0 {
+		return mismatch(OfValue, "a number within %v of the example", m.Within)
+	}
+	return nil
+}
+
+func matchNotEmpty(actual any) error {
+	empty := false
+	switch v := actual.(type) {
+	case nil:
+		empty = true
+	case string:
+		empty = v == ""
+	case Text:
+		empty = v == ""
+	case []any:
+		empty = len(v) == 0
+	case map[string]any:
+		empty = len(v) == 0
+	}
+	if empty {
+		return mismatch(OfValue, "something that is not empty")
+	}
+	return nil
+}
+
+func (m Matcher) matchStatus(actual any) error {
+	text, _ := scalar(actual)
+	code, err := strconv.Atoi(text)
+	if err != nil {
+		return mismatch(OfType, "a status code")
+	}
+	if m.Class != "" {
+		if bounds := statusClasses[m.Class]; code < bounds[0] || code > bounds[1] {
+			return mismatch(OfValue, "a status of class %s", m.Class)
+		}
+		return nil
+	}
+	for _, c := range m.Codes {
+		if c == code {
+			return nil
+		}
+	}
+	return mismatch(OfValue, "a status among %v", m.Codes)
+}
+
+// matchNumber goes by the number's form: 1.0 is a decimal, not an integer.
+func (m Matcher) matchNumber(actual any) error {
+	var form string
+	switch v := actual.(type) {
+	case json.Number:
+		form = string(v)
+	case Text:
+		if _, err := strconv.ParseFloat(string(v), 64); err == nil {
+			form = string(v)
+		}
+	}
+	decimal := strings.ContainsAny(form, ".eE")
+	if form == "" || m.Kind == Integer && decimal || m.Kind == Decimal && !decimal {
+		return mismatch(OfType, "%s", map[Kind]string{Integer: "an integer", Decimal: "a decimal number", Number: "a number"}[m.Kind])
+	}
+	return nil
+}
+
+func matchBoolean(actual any) error {
+	switch v := actual.(type) {
+	case bool:
+		return nil
+	case string:
+		if v == "true" || v == "false" {
+			return nil
+		}
+	case Text:
+		if v == "true" || v == "false" {
+			return nil
+		}
+	}
+	return mismatch(OfType, "a boolean")
+}
+
+// matchText checks the matchers that read a value as text.
+func (m Matcher) matchText(actual any) error {
+	text, ok := scalar(actual)
+	if !ok {
+		return mismatch(OfType, "text for the matcher %s", m.Kind)
+	}
+	switch m.Kind {
+	case Include:
+		if !strings.Contains(text, m.Value) {
+			return mismatch(OfValue, "text that includes %q", m.Value)
+		}
+	case Regex:
+		if m.pattern == nil || !m.pattern.MatchString(text) {
+			return mismatch(OfValue, "text that matches %s", m.Value)
+		}
+	case SemVer:
+		if !semver.MatchString(text) {
+			return mismatch(OfValue, "a semantic version")
+		}
+	case Date, Time, DateTime:
+		if m.instant == nil || !m.instant.matches(text) {
+			return mismatch(OfValue, "a %s such as %s", m.Kind, m.format())
+		}
+	case ContentType:
+		if got := Sniff([]byte(text)); !sameMedia(got, m.Value) {
+			return mismatch(OfValue, "content of type %s (it looks like %s)", m.Value, got)
+		}
+	}
+	return nil
+}
+
+// scalar gives a value's text; objects, arrays and null have none.
+func scalar(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case Text:
+		return string(v), true
+	case json.Number:
+		return string(v), true
+	case bool:
+		return strconv.FormatBool(v), true
+	case int:
+		return strconv.Itoa(v), true
+	}
+	return "", false
+}
+
+// KindOf names the JSON kind of a decoded value: null, boolean, number,
+// string, array or object.
+func KindOf(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case json.Number, float64, int:
+		return "number"
+	case string, Text:
+		return "string"
+	case []any:
+		return "array"
+	case map[string]any:
+		return "object"
+	}
+	return fmt.Sprintf("%T", v)
+}
+
+func container(v any) bool {
+	switch v.(type) {
+	case []any, map[string]any:
+		return true
+	}
+	return false
+}
+
+// Equal reports whether two scalars are the same value. Numbers are compared
+// exactly, however large: 12.30 equals 12.3.
+func Equal(a, b any) bool {
+	switch x := a.(type) {
+	case json.Number:
+		y, ok := b.(json.Number)
+		return ok && equalNumbers(x, y)
+	case string:
+		y, ok := b.(string)
+		return ok && x == y
+	case []any, map[string]any:
+		return false
+	}
+	return !container(b) && a == b
+}
+
+func equalNumbers(a, b json.Number) bool {
+	if a == b {
+		return true
+	}
+	x, ok := rational(a)
+	if !ok {
+		return false
+	}
+	y, ok := rational(b)
+	return ok && x.Cmp(y) == 0
+}
+
+// longestNumber bounds the work of exact arithmetic: an exponent of many
+// digits would fill the memory.
+const longestNumber, longestExponent = 400, 3
+
+func rational(v any) (*big.Rat, bool) {
+	n, ok := v.(json.Number)
+	if t, isText := v.(Text); isText {
+		n, ok = json.Number(t), true
+	}
+	if !ok || len(n) > longestNumber {
+		return nil, false
+	}
+	if i := strings.IndexAny(string(n), "eE"); i >= 0 && len(strings.TrimLeft(string(n[i+1:]), "+-0")) > longestExponent {
+		return nil, false
+	}
+	return new(big.Rat).SetString(string(n))
+}
+
+// Sniff guesses a media type from content: the magic bytes of a few formats,
+// else JSON, text or application/octet-stream.
+func Sniff(content []byte) string {
+	for _, f := range magic {
+		if strings.HasPrefix(string(content[:min(len(content), 16)]), f.prefix) {
+			return f.media
+		}
+	}
+	text := strings.TrimSpace(string(content))
+	lower := strings.ToLower(text[:min(len(text), 64)])
+	switch {
+	case json.Valid(content):
+		return "application/json"
+	case strings.HasPrefix(lower, "<!doctype html"), strings.HasPrefix(lower, "<html"):
+		return "text/html"
+	case strings.HasPrefix(lower, "<?xml"):
+		return "application/xml"
+	case utf8.Valid(content) && !strings.ContainsRune(text, 0):
+		return "text/plain"
+	}
+	return "application/octet-stream"
+}
+
+var magic = []struct{ prefix, media string }{
+	{"\x89PNG\r\n\x1a\n", "image/png"}, {"\xff\xd8\xff", "image/jpeg"}, {"GIF8", "image/gif"},
+	{"%PDF-", "application/pdf"}, {"PK\x03\x04", "application/zip"}, {"\x1f\x8b", "application/gzip"},
+}
+
+// sameMedia compares media types without parameters. Text subtypes, such as
+// CSV, have no magic bytes and count as plain text.
+func sameMedia(got, want string) bool {
+	want, _, _ = strings.Cut(strings.ToLower(want), ";")
+	want = strings.TrimSpace(want)
+	return got == want || got == "text/plain" && strings.HasPrefix(want, "text/") ||
+		got == "application/xml" && (want == "text/xml" || strings.HasSuffix(want, "+xml")) ||
+		got == "application/json" && strings.HasSuffix(want, "+json")
+}

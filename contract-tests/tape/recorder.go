@@ -1,0 +1,206 @@
+package tape
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// RecorderOptions are a recorder's bounds.
+type RecorderOptions struct {
+	Queue   int // exchanges that may wait to be written; 0 is 1024
+	MaxBody int // bytes kept of each body; 0 is 64 KiB
+}
+
+// Stats counts what became of the exchanges offered.
+type Stats struct {
+	Written uint64 `json:"written"`
+	Dropped uint64 `json:"dropped"` // the queue was full, or the recorder not running
+	Failed  uint64 `json:"failed"`  // could not be written
+}
+
+// Recorder appends exchanges to a tape file, redacted. Its memory is bounded
+// by its queue times twice the bodies' cap. It is safe for concurrent use.
+type Recorder struct {
+	path     string
+	redactor *Redactor
+	maxBody  int
+
+	mu      sync.RWMutex // held to read while offering, so that Stop can close the queue
+	running bool
+	queue   chan Exchange
+	size    int
+	done    chan struct{} // closed by the writer when it has ended
+
+	counts sync.Mutex
+	stats  Stats
+	failed error // the first failure
+}
+
+// NewRecorder returns a recorder to the file at path, which is created with
+// Start. It refuses to work without a redactor.
+func NewRecorder(path string, redactor *Redactor, o RecorderOptions) (*Recorder, error) {
+	if redactor == nil {
+		return nil, errors.New("record: no redactor given: traffic is never written as it is")
+	}
+	if o.Queue <= 0 {
+		o.Queue = 1024
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 64 << 10
+	}
+	return &Recorder{path: path, redactor: redactor, maxBody: o.MaxBody, size: o.Queue}, nil
+}
+
+// Start opens the file, readable by its owner only, and begins to write.
+func (r *Recorder) Start() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running {
+		return errors.New("record: already started")
+	}
+	f, err := open(r.path)
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	r.queue = make(chan Exchange, r.size)
+	r.done = make(chan struct{})
+	r.running = true
+	go r.write(f, r.queue, r.done)
+	return nil
+}
+
+// open makes an existing file private too, and ends a line that a crash cut.
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o600); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := endLine(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func endLine(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, info.Size()-1); err != nil {
+		return err
+	}
+	if last[0] == '\n' {
+		return nil
+	}
+	_, err = f.Write([]byte("\n"))
+	return err
+}
+
+// Offer hands over an exchange, which the caller must not change afterwards.
+// It never blocks: it reports false if the exchange was dropped, because the
+// queue is full or the recorder is not running.
+func (r *Recorder) Offer(e Exchange) bool {
+	e.Request.Body = r.capped(e.Request.Body, &e.Truncated)
+	e.Response.Body = r.capped(e.Response.Body, &e.Truncated)
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.running {
+		select {
+		case r.queue <- e:
+			return true
+		default:
+		}
+	}
+	r.count(func(s *Stats) { s.Dropped++ })
+	return false
+}
+
+// capped copies what it cuts, so that the whole body is not kept alive.
+func (r *Recorder) capped(body Body, truncated *bool) Body {
+	if len(body) <= r.maxBody {
+		return body
+	}
+	*truncated = true
+	return bytes.Clone(body[:r.maxBody])
+}
+
+// Stop writes what is queued, closes the file and returns the first failure
+// since Start. It may be called again.
+func (r *Recorder) Stop() error {
+	r.mu.Lock()
+	done := r.done
+	if r.running {
+		r.running = false
+		close(r.queue)
+	}
+	r.mu.Unlock()
+	if done == nil {
+		return nil
+	}
+	<-done
+	r.counts.Lock()
+	defer r.counts.Unlock()
+	return r.failed
+}
+
+// Stats tells how many exchanges were written, dropped and failed so far.
+func (r *Recorder) Stats() Stats {
+	r.counts.Lock()
+	defer r.counts.Unlock()
+	return r.stats
+}
+
+func (r *Recorder) count(change func(*Stats)) {
+	r.counts.Lock()
+	defer r.counts.Unlock()
+	change(&r.stats)
+}
+
+// write is the recorder's one goroutine; Stop waits for it.
+func (r *Recorder) write(f *os.File, queue <-chan Exchange, done chan<- struct{}) {
+	defer close(done)
+	out := bufio.NewWriter(f)
+	for e := range queue {
+		err := r.append(out, e)
+		if err == nil && len(queue) == 0 {
+			err = out.Flush() // idle: let readers see it
+		}
+		if err != nil {
+			r.fail(err)
+			out.Reset(f) // a writer that failed once refuses everything after
+			continue
+		}
+		r.count(func(s *Stats) { s.Written++ })
+	}
+	if err := errors.Join(out.Flush(), f.Close()); err != nil {
+		r.fail(err)
+	}
+}
+
+func (r *Recorder) append(w io.Writer, e Exchange) error {
+	line, err := json.Marshal(r.redactor.Redact(e))
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+func (r *Recorder) fail(err error) {
+	r.counts.Lock()
+	defer r.counts.Unlock()
+	r.stats.Failed++
+	if r.failed == nil {
+		r.failed = fmt.Errorf("record %s: %w", r.path, err)
+	}
+}

@@ -1,0 +1,63 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"stranglerfig/contract-tests/compare"
+)
+
+// meaning tells what to do about a verdict.
+var meaning = map[Verdict]string{
+	ServiceBug:    "the service does not honour the contract",
+	ContractWrong: "the monolith itself does not honour the contract: correct it, or sign the change off",
+	Stale:         "no side honours the contract: record it anew, or set up its state",
+	Differs:       "every side honours the contract, but their answers differ",
+	Unreachable:   "a side gave no answer",
+}
+
+// Text writes the report for people: a line for each interaction, and under
+// those that are no evidence, why.
+func (r Report) Text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s relies on %s, verified on %s\n\n", r.Consumer, r.Provider, strings.Join(r.Targets, ", "))
+	for _, i := range r.Interactions {
+		i.text(&b)
+	}
+	fmt.Fprintf(&b, "\n%s: %d passed, %d failed, %d pending, %d unreachable, %d not exercised\n",
+		r.Verdict, r.Passed, r.Failed, r.Pending, r.Unreachable, r.NotExercised)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (i Interaction) text(b *strings.Builder) {
+	pending := ""
+	if i.Pending {
+		pending = " (pending)"
+	}
+	fmt.Fprintf(b, "%-14s %s: %s%s\n", i.Verdict, i.Request, i.Description, pending)
+	if why := meaning[i.Verdict]; why != "" {
+		fmt.Fprintf(b, "  %s\n", why)
+	}
+	if i.Reason != "" {
+		fmt.Fprintf(b, "  %s\n", i.Reason)
+	}
+	for _, r := range i.Results {
+		if r.Error != "" {
+			fmt.Fprintf(b, "  %s: %s\n", r.Target, r.Error)
+		}
+		differences(b, r.Target, r.Differences)
+	}
+	differences(b, "between the sides", i.Parity)
+}
+
+func differences(b *strings.Builder, who string, list []compare.Difference) {
+	for _, d := range list {
+		if d.Kind == compare.More {
+			fmt.Fprintf(b, "  %s: %s more differences\n", who, d.Actual)
+			continue
+		}
+		fmt.Fprintf(b, "  %s: %s\n", who, d)
+	}
+}

@@ -1,0 +1,485 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/cutover"
+	"stranglerfig/migrations/ledger"
+	"stranglerfig/migrations/mapping"
+)
+
+// move is one move under the engine's care.
+type move struct {
+	e *Engine
+	// op is held by the one operation that runs, a command or a recovery, and
+	// work besides by whatever does anything: an operation waits for the
+	// background audit, and the audit never gets in an operation's way.
+	op, work sync.Mutex
+
+	mu       sync.Mutex // guards everything below
+	spec     Spec
+	state    cutover.Move
+	verified verification
+	kept     verification    // the last one the ledger has: no log above it is forgotten
+	gainer   change.Position // end of the gaining side's log when the switch under way began
+	dbs      map[change.Side]change.Database
+	streams  map[change.Side]*stream // by the side they read from
+	unfollow func()                  // stops the streams and the audit, and waits
+	tables   map[string]change.Progress
+	last     *SwitchResult
+	problem  string
+	actor    string // who asked for the operation under way; "" is nobody
+
+	interrupt context.CancelCauseFunc // ends the operation under way
+	stopAudit context.CancelFunc      // ends the audit under way
+}
+
+// verification is the last clean one: everything the owner had logged up to At
+// is known to be equal on both sides.
+type verification struct {
+	Owner change.Side     `json:"owner,omitempty"`
+	At    change.Position `json:"at"`
+	Time  time.Time       `json:"time,omitzero"`
+	Rows  int64           `json:"rows"`
+}
+
+// detail is what the ledger keeps of a move beside its headline.
+type detail struct {
+	Move     cutover.Move    `json:"move"`
+	Verified verification    `json:"verified"`
+	Gainer   change.Position `json:"gainer,omitempty"`
+	Last     *SwitchResult   `json:"last,omitempty"`
+}
+
+func newMove(e *Engine, s Spec) *move {
+	return &move{
+		e: e, spec: s, state: cutover.New(),
+		dbs: map[change.Side]change.Database{}, streams: map[change.Side]*stream{},
+		tables: map[string]change.Progress{},
+	}
+}
+
+// load reads the move's record, if there is one.
+func (m *move) load(ctx context.Context) error {
+	rec, ok, err := m.e.o.Ledger.Move(ctx, m.spec.Capability)
+	if err != nil || !ok {
+		return err
+	}
+	var d detail
+	if err := json.Unmarshal(rec.Detail, &d); err != nil {
+		return fmt.Errorf("read its record: %w", err)
+	}
+	m.state, m.verified, m.kept, m.gainer, m.last = d.Move, d.Verified, d.Verified, d.Gainer, d.Last
+	if installed(m.state.Phase) && rec.PlanDigest != m.spec.Plan.Digest() {
+		return fmt.Errorf("the mapping was changed while the move is %s: restore it, or cancel the move and prepare again", m.state.Settled())
+	}
+	return nil
+}
+
+// adopt takes a spec again: the same one, or a new one while nothing of the
+// old one is installed.
+func (m *move) adopt(s Spec) error {
+	m.mu.Lock()
+	same := m.spec.Plan.Digest() == s.Plan.Digest() && m.spec.Monolith == s.Monolith && m.spec.Service == s.Service
+	m.mu.Unlock()
+	if same {
+		return nil
+	}
+	if !m.op.TryLock() {
+		return fmt.Errorf("the data of %s cannot change meanwhile: %w", s.Capability, ErrBusy)
+	}
+	defer m.op.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if installed(m.state.Phase) {
+		return fmt.Errorf("the data of %s cannot change while its move is %s: restore it, or cancel the move first", s.Capability, m.state.Settled())
+	}
+	m.spec = s
+	return m.disconnect() // what was opened before knows the old tables
+}
+
+// installed reports whether a phase leaves something in the databases.
+func installed(p cutover.Phase) bool {
+	return p != cutover.Planned && p != cutover.Cancelled && p != cutover.Complete
+}
+
+// current returns the state.
+func (m *move) current() cutover.Move {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state
+}
+
+func (m *move) set(s cutover.Move) {
+	m.mu.Lock()
+	m.state = s
+	m.mu.Unlock()
+}
+
+// save records the state and what led to it, in one ledger transaction.
+func (m *move) save(ctx context.Context, kind, text string, more any) error {
+	rec, verified, err := m.record()
+	if err != nil {
+		return err
+	}
+	entry := ledger.Entry{At: rec.UpdatedAt, Capability: m.spec.Capability, Kind: kind, Actor: m.who(), Text: text}
+	if more != nil {
+		if entry.Detail, err = json.Marshal(more); err != nil {
+			return err
+		}
+	}
+	if err := m.e.o.Ledger.SaveMove(ctx, rec, entry); err != nil {
+		return fmt.Errorf("record %s of %s: %w", kind, m.spec.Capability, err)
+	}
+	m.mu.Lock()
+	m.kept = verified
+	m.mu.Unlock()
+	return nil
+}
+
+// who names the actor of what happens now.
+func (m *move) who() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.actor == "" {
+		return "engine"
+	}
+	return m.actor
+}
+
+// remember records how far the sides are known to be equal, so that the log
+// below may be forgotten and the next engine goes on from there.
+func (m *move) remember(ctx context.Context) error {
+	rec, verified, err := m.record()
+	if err != nil {
+		return err
+	}
+	if err := m.e.o.Ledger.KeepMove(ctx, rec); err != nil {
+		return fmt.Errorf("record the verification of %s: %w", m.spec.Capability, err)
+	}
+	m.mu.Lock()
+	m.kept = verified
+	m.mu.Unlock()
+	return nil
+}
+
+// record is the move as the ledger keeps it.
+func (m *move) record() (ledger.MoveRecord, verification, error) {
+	m.mu.Lock()
+	d := detail{Move: m.state, Verified: m.verified, Gainer: m.gainer, Last: m.last}
+	digest := m.spec.Plan.Digest()
+	m.mu.Unlock()
+	raw, err := json.Marshal(d)
+	return ledger.MoveRecord{
+		Capability: m.spec.Capability, State: d.Move.Settled(), Owner: d.Move.Owner, Epoch: d.Move.Epoch,
+		PlanDigest: digest, UpdatedAt: m.e.o.Now(), Detail: raw,
+	}, d.Verified, err
+}
+
+// connect opens both databases if they are not open yet.
+func (m *move) connect(ctx context.Context) error {
+	for _, side := range []change.Side{change.Monolith, change.Service} {
+		m.mu.Lock()
+		_, open := m.dbs[side]
+		dsn, plan := m.spec.dsn(side), m.spec.Plan
+		m.mu.Unlock()
+		if open {
+			continue
+		}
+		db, err := m.e.o.Open(ctx, dsn, m.spec.Capability, side, Tables(plan, side))
+		if err != nil {
+			return fmt.Errorf("open the %s's database: %w", side, err)
+		}
+		m.mu.Lock()
+		m.dbs[side] = db
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// reconnect connects; while nothing of the move is installed it does so anew,
+// because a file may have been replaced since it was looked at.
+func (m *move) reconnect(ctx context.Context) error {
+	m.mu.Lock()
+	var err error
+	if !installed(m.state.Phase) {
+		err = m.disconnect()
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return m.connect(ctx)
+}
+
+// Tables returns one side's view of a plan's tables.
+func Tables(plan *mapping.Plan, side change.Side) []change.Table {
+	tables := make([]change.Table, len(plan.Tables))
+	for i, t := range plan.Tables {
+		if side == change.Monolith {
+			tables[i] = change.Table{Name: t.From, Columns: t.SourceColumns(), Key: t.SourceKey()}
+		} else {
+			tables[i] = change.Table{Name: t.To, Columns: t.TargetColumns(), Key: t.TargetKey()}
+		}
+	}
+	return tables
+}
+
+func (m *move) db(side change.Side) change.Database {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.dbs[side]
+}
+
+// stream returns the stream that reads from a side; nil when not following.
+func (m *move) stream(from change.Side) *stream {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.streams[from]
+}
+
+// follow takes both streams and starts them and the audit. A forward stream that
+// is new begins where the oldest chunk was cut; a reverse one now, since nobody
+// but our own loader has written the service's tables yet. After a restart both
+// exist; one that does not has lost what it did not send, and reading from the
+// beginning says so.
+func (m *move) follow(ctx context.Context, fresh bool) error {
+	if m.stream(change.Monolith) != nil {
+		return nil
+	}
+	start := map[change.Side]change.Position{}
+	first := true
+	for i := range m.spec.Plan.Tables {
+		l, err := m.db(change.Service).Loaded(ctx, i)
+		if err != nil {
+			return fmt.Errorf("read the copy's record: %w", err)
+		}
+		if first || l.At < start[change.Monolith] {
+			start[change.Monolith], first = l.At, false
+		}
+	}
+	if fresh {
+		head, err := m.db(change.Service).Head(ctx)
+		if err != nil {
+			return fmt.Errorf("read the service's log: %w", err)
+		}
+		start[change.Service] = head
+	}
+	runner := rand.Text()
+	for from, id := range streamIDs {
+		if _, err := m.db(from.Other()).TakeStream(ctx, id, runner, start[from]); err != nil {
+			return fmt.Errorf("take stream %s: %w", id, err)
+		}
+	}
+	life, cancel := context.WithCancel(m.e.ctx)
+	var wg sync.WaitGroup
+	m.mu.Lock()
+	for from, id := range streamIDs {
+		s := newStream(id, from, m.dbs[from], m.dbs[from.Other()], m.spec.Plan, runner, start[from])
+		s.keep = func() change.Position { return m.keep(from) }
+		m.streams[from] = s
+		wg.Go(func() { s.run(life) })
+	}
+	wg.Go(func() { m.audit(life) })
+	m.unfollow = func() { cancel(); wg.Wait() }
+	m.mu.Unlock()
+	return nil
+}
+
+// streamIDs name the streams by the side they read from.
+var streamIDs = map[change.Side]string{change.Monolith: "forward", change.Service: "reverse"}
+
+// keep returns the position of a side's log above which verification still
+// needs it: on the owner's side the last clean verification, on the follower's
+// nothing.
+func (m *move) keep(side change.Side) change.Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if side != m.state.Owner && !m.state.Phase.Switching() {
+		return ^change.Position(0)
+	}
+	if m.kept.Owner != side {
+		return 0
+	}
+	return m.kept.At
+}
+
+// quiet stops the streams and the audit and waits for them.
+func (m *move) quiet() {
+	m.mu.Lock()
+	stop := m.unfollow
+	m.unfollow = nil
+	m.streams = map[change.Side]*stream{}
+	m.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// close stops everything and closes both databases.
+func (m *move) close() error {
+	m.quiet()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.disconnect()
+}
+
+// disconnect closes both databases; m.mu is held.
+func (m *move) disconnect() error {
+	var errs []error
+	for side, db := range m.dbs {
+		errs = append(errs, db.Close())
+		delete(m.dbs, side)
+	}
+	return errors.Join(errs...)
+}
+
+// resume puts a move back to work at the start of an engine: it finishes or
+// undoes what was under way, and follows again. Faults are retried until the
+// engine ends; between the tries a person may step in. Meanwhile writes stay
+// held as long as nobody can name an owner.
+func (m *move) resume(ctx context.Context) {
+	for delay := retryDelay; ; delay = min(2*delay, maxRetry) {
+		m.op.Lock()
+		err := m.operate(ctx, context.Background(), func(ctx context.Context, m *move) error { return m.resumeOnce(ctx) })
+		m.op.Unlock()
+		if err == nil || ctx.Err() != nil {
+			m.trouble("")
+			return
+		}
+		m.trouble(err.Error())
+		m.e.o.Log.Warn("move cannot be resumed yet", "capability", m.spec.Capability, "error", err)
+		if errors.Is(err, errNeedsPerson) {
+			return
+		}
+		wait(ctx, delay, nil)
+	}
+}
+
+// errNeedsPerson marks a command that was under way and failed again: trying
+// once more is for a person to decide, or to cancel.
+var errNeedsPerson = errors.New("run it again, or cancel")
+
+func (m *move) resumeOnce(ctx context.Context) error {
+	if !installed(m.current().Phase) {
+		if err := m.adoptPrepared(ctx); err != nil {
+			return err
+		}
+	}
+	s := m.current()
+	if !s.Phase.Switching() {
+		// No switch was under way, so the ledger's owner is the owner even
+		// while a database is away.
+		if err := m.e.o.Routes.Flip(m.spec.Capability, s.Owner, s.Epoch); err != nil {
+			return err
+		}
+	}
+	if !installed(s.Phase) {
+		return nil
+	}
+	if err := m.connect(ctx); err != nil {
+		return err
+	}
+	if s.Phase.Following() {
+		if err := m.follow(ctx, false); err != nil {
+			return err
+		}
+	}
+	if s.Phase.Switching() {
+		_, err := m.runSwitch(ctx, cutover.Crashed, "the engine stopped during the switch")
+		if errors.Is(err, ErrSwitchAborted) {
+			return nil // it was undone, which settles it
+		}
+		return err
+	}
+	if again, ok := repeats[s.Phase]; ok {
+		if err := m.command(ctx, again, nil); err != nil {
+			return fmt.Errorf("%w: %w", err, errNeedsPerson)
+		}
+		return nil
+	}
+	if s.Phase.Following() {
+		return m.checkOwner(ctx)
+	}
+	return nil
+}
+
+// adoptPrepared asks databases of which the ledger knows nothing whether a move
+// has left something in them: then the ledger was lost, and learns. What cannot
+// be asked is taken to know nothing, because it usually does not exist yet;
+// should that be wrong, its fence refuses writers all the same.
+func (m *move) adoptPrepared(ctx context.Context) error {
+	if m.connect(ctx) != nil {
+		return nil
+	}
+	monolith, errM := m.db(change.Monolith).Owner(ctx)
+	service, errS := m.db(change.Service).Owner(ctx)
+	if errM != nil || errS != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.disconnect()
+	}
+	s := cutover.New()
+	s.Phase, s.Owner, s.Epoch = cutover.CatchingUp, change.Monolith, monolith.Epoch
+	if service.Epoch > monolith.Epoch {
+		s.Owner, s.Epoch = change.Service, service.Epoch
+	}
+	for i := range m.spec.Plan.Tables {
+		l, err := m.db(change.Service).Loaded(ctx, i)
+		if err != nil {
+			return err
+		}
+		if !l.Done && s.Owner == change.Monolith {
+			s.Phase = cutover.Prepared
+		}
+	}
+	m.set(s)
+	return m.save(ctx, "move-adopted", fmt.Sprintf("the databases hold a move that the ledger does not know: the %s owns at epoch %d", s.Owner, s.Epoch), nil)
+}
+
+// repeats names, for a phase that is under way, the command that performs its
+// actions again. All of them are safe to repeat.
+var repeats = map[cutover.Phase]cutover.Event{
+	cutover.Preparing:  cutover.Prepare,
+	cutover.Copying:    cutover.Copy,
+	cutover.Cancelling: cutover.Cancel,
+	cutover.Completing: cutover.Finish,
+}
+
+// checkOwner compares the ledger with the databases. The higher epoch owns:
+// where the ledger knows less, it was lost or restored, and learns.
+func (m *move) checkOwner(ctx context.Context) error {
+	owner, epoch := change.Side(""), uint64(0)
+	for side, db := range map[change.Side]change.Database{change.Monolith: m.db(change.Monolith), change.Service: m.db(change.Service)} {
+		o, err := db.Owner(ctx)
+		if err != nil {
+			return fmt.Errorf("ask the %s's database who owns: %w", side, err)
+		}
+		if o.Epoch > epoch {
+			owner, epoch = side, o.Epoch
+		}
+	}
+	s := m.current()
+	if owner == s.Owner && epoch == s.Epoch {
+		return nil
+	}
+	s.Owner, s.Epoch = owner, epoch
+	m.set(s)
+	if err := m.e.o.Routes.Flip(m.spec.Capability, owner, epoch); err != nil {
+		return err
+	}
+	return m.save(ctx, "owner-adopted", fmt.Sprintf("the databases say that the %s owns at epoch %d", owner, epoch), nil)
+}
+
+func (m *move) trouble(text string) {
+	m.mu.Lock()
+	m.problem = text
+	m.mu.Unlock()
+}

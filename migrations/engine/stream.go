@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/mapping"
+)
+
+const (
+	batchLimit   = 2000                   // changes read at once
+	idlePoll     = 20 * time.Millisecond  // between looks at a quiet log
+	retryDelay   = 100 * time.Millisecond // after the first failure of a stream
+	maxRetry     = 5 * time.Second
+	applyTimeout = 30 * time.Second // of one batch
+)
+
+// stream follows one side into the other, for as long as the move lives. It
+// keeps going through faults: what it applied is recorded with the changes, so
+// a retry never applies twice.
+type stream struct {
+	id       string
+	from, to change.Database
+	side     change.Side // the side it reads from
+	plan     *mapping.Plan
+	runner   string
+	start    change.Position // where a stream that does not exist yet begins
+	// keep is the position below which the log may be forgotten, beside what
+	// was applied: verification still needs the keys above it.
+	keep func() change.Position
+
+	nudge chan struct{}
+
+	mu      sync.Mutex
+	live    bool
+	at      change.Checkpoint
+	head    change.Position
+	applied int64 // changes since this engine started
+	synced  time.Time
+	failing time.Time // since when it has been failing; zero: it is not
+	err     error
+	moved   chan struct{} // closed and replaced when something above changes
+}
+
+// StreamStatus is what people see of a stream.
+type StreamStatus struct {
+	Live     bool            `json:"live"`
+	Position change.Position `json:"position"`
+	Behind   int64           `json:"behind"` // log entries not yet applied
+	Applied  int64           `json:"applied"`
+	Synced   time.Time       `json:"synced,omitzero"` // everything written before it has been applied
+	Problem  string          `json:"problem,omitempty"`
+}
+
+func newStream(id string, side change.Side, from, to change.Database, plan *mapping.Plan, runner string, start change.Position) *stream {
+	return &stream{
+		id: id, side: side, from: from, to: to, plan: plan, runner: runner, start: start,
+		keep:  func() change.Position { return ^change.Position(0) },
+		nudge: make(chan struct{}, 1), moved: make(chan struct{}),
+	}
+}
+
+// run follows until ctx ends.
+func (s *stream) run(ctx context.Context) {
+	delay := retryDelay
+	for ctx.Err() == nil {
+		err := s.follow(ctx, func() { delay = retryDelay })
+		if ctx.Err() != nil {
+			break
+		}
+		s.update(func() {
+			s.live, s.err = false, err
+			if s.failing.IsZero() {
+				s.failing = time.Now()
+			}
+		})
+		if errors.Is(err, change.ErrStaleRunner) {
+			return // another engine follows; this one must not fight it
+		}
+		wait(ctx, delay, s.nudge)
+		delay = min(2*delay, maxRetry)
+	}
+	s.update(func() { s.live = false })
+}
+
+// follow takes the stream and applies batch after batch until an error.
+func (s *stream) follow(ctx context.Context, progressed func()) error {
+	cp, err := s.to.TakeStream(ctx, s.id, s.runner, s.start)
+	if err != nil {
+		return fmt.Errorf("take stream %s: %w", s.id, err)
+	}
+	s.update(func() { s.at = cp })
+	for {
+		asked := time.Now()
+		b, err := s.from.Read(ctx, s.at.Position, batchLimit)
+		if err != nil {
+			return fmt.Errorf("read changes of the %s: %w", s.side, err)
+		}
+		if b.To == s.at.Position {
+			s.update(func() { s.live, s.err, s.head, s.synced, s.failing = true, nil, b.To, asked, time.Time{} })
+			progressed()
+			if !wait(ctx, idlePoll, s.nudge) {
+				return ctx.Err()
+			}
+			continue
+		}
+		if err := s.apply(ctx, b); err != nil {
+			return err
+		}
+		progressed()
+	}
+}
+
+// apply maps and applies one batch and lets the log forget it.
+func (s *stream) apply(ctx context.Context, b change.Batch) error {
+	mapped, err := mapBatch(s.plan, s.side, b)
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	if err := s.to.Apply(bounded, s.id, s.runner, mapped); err != nil {
+		return fmt.Errorf("apply changes to the %s: %w", s.side.Other(), err)
+	}
+	s.update(func() {
+		s.at.Position = b.To
+		if b.Marker != "" {
+			s.at.Marker = b.Marker
+		}
+		s.applied += int64(len(b.Changes))
+		s.head = max(s.head, b.To)
+		s.live, s.err, s.failing = true, nil, time.Time{}
+	})
+	if upTo := min(b.To, s.keep()); upTo > 0 {
+		if err := s.from.Acknowledge(ctx, upTo); err != nil {
+			return fmt.Errorf("acknowledge changes of the %s: %w", s.side, err)
+		}
+	}
+	return nil
+}
+
+// hurry makes a waiting stream look at its log at once.
+func (s *stream) hurry() {
+	select {
+	case s.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// patience is how long a failing stream is waited for.
+const patience = 10 * time.Second
+
+// alive waits until the stream has read and applied.
+func (s *stream) alive(ctx context.Context) error {
+	return s.until(ctx, func(change.Checkpoint) bool { return s.live })
+}
+
+// until waits until the stream's state satisfies reached, which is called with
+// the stream locked. A stream that has been failing for a while ends it.
+func (s *stream) until(ctx context.Context, reached func(change.Checkpoint) bool) error {
+	for {
+		s.mu.Lock()
+		ok, moved, err, failing := reached(s.at), s.moved, s.err, s.failing
+		s.mu.Unlock()
+		if ok {
+			return nil
+		}
+		if !failing.IsZero() && time.Since(failing) > patience {
+			return fmt.Errorf("the stream %s is down: %w", s.id, err)
+		}
+		s.hurry()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			if err != nil {
+				return fmt.Errorf("%w (the stream's last error: %v)", context.Cause(ctx), err)
+			}
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// settle waits until everything up to a position has been applied.
+func (s *stream) settle(ctx context.Context, p change.Position) error {
+	return s.until(ctx, func(cp change.Checkpoint) bool { return cp.Position >= p })
+}
+
+func (s *stream) update(set func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set()
+	close(s.moved)
+	s.moved = make(chan struct{})
+}
+
+func (s *stream) status(head change.Position) StreamStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := StreamStatus{Live: s.live, Position: s.at.Position, Applied: s.applied, Synced: s.synced}
+	if head > s.at.Position {
+		st.Behind = int64(head - s.at.Position)
+	}
+	if s.err != nil {
+		st.Problem = s.err.Error()
+	}
+	return st
+}
+
+// mapBatch turns a batch read from one side into the other side's schema.
+func mapBatch(plan *mapping.Plan, from change.Side, b change.Batch) (change.Batch, error) {
+	out := b
+	out.Changes = make([]change.Change, len(b.Changes))
+	for i, c := range b.Changes {
+		mapped, err := mapChange(plan.Tables[c.Table], from, c)
+		if err != nil {
+			return change.Batch{}, err
+		}
+		out.Changes[i] = mapped
+	}
+	return out, nil
+}
+
+func mapChange(t *mapping.Table, from change.Side, c change.Change) (change.Change, error) {
+	mapKey, mapRow := t.ForwardKey, t.Forward
+	if from == change.Service {
+		mapKey, mapRow = t.InverseKey, t.Inverse
+	}
+	key, err := mapKey(c.Key)
+	if err != nil {
+		return change.Change{}, err
+	}
+	out := change.Change{Table: c.Table, Kind: c.Kind, Key: key}
+	if c.Kind == change.Put {
+		if out.Row, err = mapRow(c.Row); err != nil {
+			return change.Change{}, err
+		}
+	}
+	return out, nil
+}
+
+// wait sleeps until d has passed or the nudge comes; false when ctx ended.
+func wait(ctx context.Context, d time.Duration, nudge <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-nudge:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}

@@ -1,0 +1,2 @@
+DROP TABLE move;
+DROP TABLE entry;

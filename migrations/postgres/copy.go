@@ -1,0 +1,272 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/mapping"
+)
+
+// Count estimates a table's rows from the statistics, and counts them where
+// there are none yet.
+func (db *DB) Count(ctx context.Context, table int) (int64, error) {
+	name := relation(db.tables[table].Name)
+	var estimate *int64
+	err := db.pool.QueryRow(ctx, `SELECT CASE WHEN min(reltuples) >= 0 THEN sum(reltuples)::bigint END
+		FROM pg_class WHERE relkind = 'r' AND oid IN (`+family+`)`, name).Scan(&estimate)
+	if err != nil || estimate != nil {
+		return deref(estimate), explain(err)
+	}
+	var n int64
+	err = db.pool.QueryRow(ctx, "SELECT count(*) FROM "+name).Scan(&n)
+	return n, explain(err)
+}
+
+func deref(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// cut is a snapshot and the position in the log at which it was taken: the log
+// after the position is exactly what the snapshot does not show.
+//
+// It comes from creating a replication slot, which waits until no transaction
+// is in between: one that is in the log but not yet visible. A position and a
+// snapshot asked for one after the other would not agree.
+type cut struct {
+	conn  *pgx.Conn // in a transaction with the snapshot
+	at    change.Position
+	begun map[int]bool // tables that were read from their beginning
+}
+
+// cuts holds the cut that chunks are read under. One serves a whole copy, or
+// what is left of it after a restart.
+type cuts struct {
+	mu      sync.Mutex
+	current *cut
+}
+
+func (c *cuts) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop()
+}
+
+func (c *cuts) drop() {
+	if c.current != nil {
+		hangUp(c.current.conn.PgConn())
+		c.current = nil
+	}
+}
+
+// takeCut creates a temporary slot for its snapshot, takes the snapshot over
+// into a transaction, and lets the slot go.
+func (db *DB) takeCut(ctx context.Context) (*cut, error) {
+	slot, err := db.replicationConn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer hangUp(slot)
+	if _, err := slot.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockWait.Milliseconds())).ReadAll(); err != nil {
+		return nil, err
+	}
+	results, err := slot.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
+		quote(db.name+"_"+strings.ToLower(rand.Text()[:8])))).ReadAll()
+	if code(err) == lockTimeout {
+		return nil, fmt.Errorf("the copy waits for transactions that were open when it began, and %s was not enough: end them, then try again: %w", lockWait, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create a temporary replication slot: %w", err)
+	}
+	made := results[0].Rows[0]
+	at, err := parseLSN(string(made[1]))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.adopt(ctx, string(made[2]))
+	return &cut{conn: conn, at: at, begun: map[int]bool{}}, err
+}
+
+// adopt opens a transaction that sees an exported snapshot.
+func (db *DB) adopt(ctx context.Context, snapshot string) (*pgx.Conn, error) {
+	config := db.pool.Config().ConnConfig.Copy()
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET TRANSACTION SNAPSHOT " + literal(snapshot)} {
+		if _, err := conn.Exec(ctx, q); err != nil {
+			hangUp(conn.PgConn())
+			return nil, fmt.Errorf("take over the snapshot: %w", err)
+		}
+	}
+	return conn, nil
+}
+
+// parseLSN reads "16/B374D848".
+func parseLSN(s string) (change.Position, error) {
+	var high, low uint32
+	if _, err := fmt.Sscanf(s, "%X/%X", &high, &low); err != nil {
+		return 0, fmt.Errorf("%q is not a log sequence number: %w", s, err)
+	}
+	return change.Position(high)<<32 | change.Position(low), nil
+}
+
+// ReadChunk reads rows at an exact cut. Chunks of one copy share a cut; a copy
+// that begins again, or a cut that was lost, gets another.
+func (db *DB) ReadChunk(ctx context.Context, table int, after change.Key, limit int) (change.Chunk, error) {
+	c := change.Chunk{Table: table, After: after, Last: after}
+	var born int64
+	if err := db.pool.QueryRow(ctx, "SELECT coalesce(born, 0) FROM strangler.move WHERE id = $1", db.id).Scan(&born); err != nil {
+		return c, unprepared(err)
+	}
+	db.cuts.mu.Lock()
+	defer db.cuts.mu.Unlock()
+	under, err := db.cutFor(ctx, table, after, change.Position(born))
+	if err != nil {
+		return c, err
+	}
+	c.At = under.at
+	if c.Rows, err = db.scan(ctx, under.conn, table, after, limit); err != nil {
+		db.cuts.drop()
+		return c, err
+	}
+	if len(c.Rows) > 0 {
+		c.Last = keyOf(db.tables[table], c.Rows[len(c.Rows)-1])
+	}
+	if c.Done = len(c.Rows) < limit; c.Done && table == len(db.tables)-1 {
+		db.cuts.drop() // the copy is complete: the snapshot keeps VACUUM from its work
+	}
+	return c, nil
+}
+
+func (db *DB) cutFor(ctx context.Context, table int, after change.Key, born change.Position) (*cut, error) {
+	c := db.cuts.current
+	if c != nil && (c.at < born || c.conn.IsClosed() || (after == nil && c.begun[table])) {
+		db.cuts.drop()
+	}
+	if db.cuts.current == nil {
+		var err error
+		if c, err = db.takeCut(ctx); err != nil {
+			return nil, err
+		}
+		db.cuts.current = c
+	}
+	c = db.cuts.current
+	c.begun[table] = c.begun[table] || after == nil
+	return c, nil
+}
+
+// scan reads up to limit rows in key order after a key.
+func (db *DB) scan(ctx context.Context, q querier, table int, after change.Key, limit int) ([]change.Row, error) {
+	t := db.tables[table]
+	key := strings.Join(keyNames(t, ""), ", ")
+	beyond := ""
+	if after != nil {
+		places := make([]string, len(after))
+		for i := range places {
+			places[i] = fmt.Sprintf("$%d", i+1)
+		}
+		beyond = fmt.Sprintf(" WHERE (%s) > (%s)", key, strings.Join(places, ", "))
+	}
+	return readRows(ctx, q, t, fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s LIMIT %d",
+		strings.Join(columnNames(t, ""), ", "), relation(t.Name), beyond, key, limit), keyTexts(after)...)
+}
+
+// Scan reads rows in key order.
+func (db *DB) Scan(ctx context.Context, table int, after change.Key, limit int) ([]change.Row, error) {
+	return db.scan(ctx, db.pool, table, after, limit)
+}
+
+// Lookup returns the row of each key, nil where there is none.
+func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]change.Row, error) {
+	rows := make([]change.Row, len(keys))
+	if len(keys) == 0 {
+		return rows, nil
+	}
+	l, err := db.layout(ctx, db.pool, table)
+	if err != nil {
+		return nil, err
+	}
+	numbered, err := db.pool.Query(ctx, fmt.Sprintf("SELECT %s, n.number FROM %s JOIN ROWS FROM (%s) WITH ORDINALITY AS n(%s, number) ON %s",
+		strings.Join(columnNames(l.table, "t."), ", "), relation(l.table.Name)+" AS t", l.arrays(l.table.Key), strings.Join(l.names(l.table.Key, ""), ", "),
+		joined(keyNames(l.table, "t."), keyNames(l.table, "n."))), append([]any{asText}, l.keyArrays(keys)...)...)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer numbered.Close()
+	for numbered.Next() {
+		row, number, err := numberedRow(numbered, l.table)
+		if err != nil {
+			return nil, err
+		}
+		rows[number-1] = row
+	}
+	return rows, explain(numbered.Err())
+}
+
+// LoadChunk stores a chunk's rows and its record in one transaction.
+func (db *DB) LoadChunk(ctx context.Context, c change.Chunk) error {
+	err := db.write(ctx, func(w *writing) error {
+		if err := w.put(ctx, c.Table, c.Rows); err != nil {
+			return fmt.Errorf("load %s: %w", db.tables[c.Table].Name, err)
+		}
+		_, err := w.tx.Exec(ctx, `INSERT INTO strangler.chunk (id, tab, last, rows, at, done) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (id, tab) DO UPDATE SET last = excluded.last, rows = chunk.rows + excluded.rows, done = excluded.done`,
+			db.id, c.Table, mapping.EncodeKey(c.Last), len(c.Rows), bounded(c.At), c.Done)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	now := time.Now().UnixNano()
+	if last := db.passed.Load(); c.Done || now-last >= int64(passEvery) {
+		db.passed.Store(now)
+		return db.passOver(ctx)
+	}
+	return nil
+}
+
+// passEvery is how often the log of a copy is passed over. The server begins
+// each time a little before the last, so often would be slow.
+const passEvery = 10 * time.Second
+
+// passOver skips what the copy left in the log. A side that is filled and was
+// never the owner has nothing else in it, and nobody reads it yet: the log would
+// be kept for the whole copy, and all of it would have to be read when the way
+// back begins. The server skips it much faster than it can be streamed. Where
+// the slot is in use, its reader keeps up by itself.
+func (db *DB) passOver(ctx context.Context) error {
+	_, err := db.pool.Exec(ctx, `SELECT pg_replication_slot_advance(slot_name, pg_current_wal_flush_lsn())
+		FROM pg_replication_slots, strangler.move WHERE slot_name = $2 AND id = $1 AND epoch = 0 AND fenced AND NOT active`, db.id, db.name)
+	if err != nil && code(err) != objectInUse {
+		return fmt.Errorf("the chunk is stored, but its log cannot be passed over: %w", err)
+	}
+	return nil
+}
+
+// Loaded returns where a table's copy stands.
+func (db *DB) Loaded(ctx context.Context, table int) (change.Loaded, error) {
+	var l change.Loaded
+	var last *string
+	err := db.pool.QueryRow(ctx, `SELECT c.last, coalesce(c.rows, 0), coalesce(c.at, 0), coalesce(c.done, false)
+		FROM strangler.move m LEFT JOIN strangler.chunk c ON c.id = m.id AND c.tab = $2 WHERE m.id = $1`, db.id, table).
+		Scan(&last, &l.Rows, &l.At, &l.Done)
+	if err != nil || last == nil {
+		return l, unprepared(err)
+	}
+	if l.Last, err = mapping.DecodeKey(*last); len(l.Last) == 0 {
+		l.Last = nil
+	}
+	return l, err
+}

@@ -1,0 +1,387 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"stranglerfig/migrations/change"
+)
+
+// control creates the control tables and the fence's function. They are not
+// versioned by golang-migrate: they live in somebody else's database for the
+// length of a move, must appear in one transaction beside live writers, and
+// must never be found "dirty".
+var control = []string{
+	`CREATE SCHEMA IF NOT EXISTS strangler`,
+	`CREATE TABLE IF NOT EXISTS strangler.move (
+		id text PRIMARY KEY, epoch bigint NOT NULL, attempt bigint NOT NULL, fenced boolean NOT NULL,
+		acked bigint NOT NULL, born bigint)`,
+	`CREATE TABLE IF NOT EXISTS strangler.stream (
+		id text NOT NULL, stream text NOT NULL, position bigint NOT NULL, marker text NOT NULL,
+		runner text NOT NULL, PRIMARY KEY (id, stream))`,
+	`CREATE TABLE IF NOT EXISTS strangler.chunk (
+		id text NOT NULL, tab int NOT NULL, last text NOT NULL, rows bigint NOT NULL, at bigint NOT NULL,
+		done boolean NOT NULL, PRIMARY KEY (id, tab))`,
+	`CREATE OR REPLACE FUNCTION strangler.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+		RAISE EXCEPTION 'strangler: table % is fenced: % is owned by the other side', TG_TABLE_NAME, TG_ARGV[0]
+		USING ERRCODE = 'read_only_sql_transaction';
+	END$$`,
+}
+
+// controlTables in the order in which they may be dropped.
+var controlTables = []string{"strangler.chunk", "strangler.stream", "strangler.move"}
+
+// alone makes moves in one database install and remove one after the other.
+const alone = "SELECT pg_advisory_xact_lock(hashtext('strangler'))"
+
+// Prepare installs control tables, publication and fence in one transaction,
+// and then the slot, which cannot be created in one that writes. It keeps an
+// ownership that exists, so that repeating it changes nothing.
+func (db *DB) Prepare(ctx context.Context, role change.Role) error {
+	if err := db.identified(ctx); err != nil {
+		return err
+	}
+	err := db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, alone); err != nil {
+			return err
+		}
+		statements, err := db.installation(ctx, tx, role)
+		if err != nil {
+			return err
+		}
+		for _, q := range statements {
+			if _, err := tx.Exec(ctx, q); err != nil {
+				return fmt.Errorf("%w\nin: %s", err, q)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("prepare %s: %w", db.id, err)
+	}
+	return db.prepareSlot(ctx)
+}
+
+// identified refuses tables that cannot be published: without a replica
+// identity the application's own updates would fail from then on.
+func (db *DB) identified(ctx context.Context) error {
+	for _, t := range db.tables {
+		problems, err := db.checkIdentity(ctx, t)
+		if err != nil {
+			return err
+		}
+		if len(problems) > 0 {
+			return fmt.Errorf("prepare %s: %s: %s", db.id, problems[0], problems[0].Hint)
+		}
+	}
+	return nil
+}
+
+// PrepareStatements returns what Prepare runs.
+func (db *DB) PrepareStatements(ctx context.Context, role change.Role) ([]string, error) {
+	statements, err := db.installation(ctx, db.pool, role)
+	if err != nil {
+		return nil, err
+	}
+	exists, err := db.slotExists(ctx)
+	if !exists {
+		statements = append(statements, strings.Replace(createSlot, "$1", literal(db.name), 1))
+	}
+	return statements, err
+}
+
+// installation lists what is missing.
+func (db *DB) installation(ctx context.Context, q querier, role change.Role) ([]string, error) {
+	epoch, fenced := 1, false
+	if role == change.Following {
+		epoch, fenced = 0, true
+	}
+	if o, err := db.ownership(ctx, q); err == nil {
+		fenced = o.Fenced
+	} else if !errors.Is(err, change.ErrNotPrepared) {
+		return nil, err
+	}
+	statements := slices.Concat(control, []string{fmt.Sprintf(
+		"INSERT INTO strangler.move VALUES (%s, %d, 0, %t, 0, NULL) ON CONFLICT DO NOTHING", literal(db.id), epoch, fenced)})
+	fence, err := db.missingTriggers(ctx, q, fenced)
+	if err != nil {
+		return nil, err
+	}
+	statements = append(statements, fence...)
+	published, err := texts(ctx, q, "SELECT pubname FROM pg_publication WHERE pubname = $1", db.name)
+	if err != nil || len(published) > 0 {
+		return statements, err
+	}
+	names := make([]string, len(db.tables))
+	for i, t := range db.tables {
+		names[i] = relation(t.Name)
+	}
+	return append(statements, fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (publish_via_partition_root = true)",
+		quote(db.name), strings.Join(names, ", "))), nil
+}
+
+// missingTriggers creates the fence's trigger on every table and partition that
+// does not have it yet.
+func (db *DB) missingTriggers(ctx context.Context, q querier, fenced bool) ([]string, error) {
+	have, err := db.withTrigger(ctx, q, "")
+	if err != nil {
+		return nil, err
+	}
+	var statements []string
+	for _, t := range db.tables {
+		family, err := members(ctx, q, t)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range family {
+			if slices.Contains(have, name) {
+				continue
+			}
+			statements = append(statements, db.createTrigger(name))
+			if !fenced {
+				statements = append(statements, db.switchTrigger(name, false))
+			}
+		}
+	}
+	return statements, nil
+}
+
+// createTrigger refuses whole statements, which costs nothing per row. Appliers
+// pass by a setting of theirs, even where they may not switch triggers off.
+func (db *DB) createTrigger(table string) string {
+	return fmt.Sprintf(`CREATE TRIGGER %s BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT
+		WHEN (current_setting('strangler.applier', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION strangler.refuse(%s)`,
+		quote(db.name), table, literal(db.move))
+}
+
+// switchTrigger enables or disables the fence on one table.
+func (db *DB) switchTrigger(table string, on bool) string {
+	verb := "DISABLE"
+	if on {
+		verb = "ENABLE"
+	}
+	return fmt.Sprintf("ALTER TABLE ONLY %s %s TRIGGER %s", table, verb, quote(db.name))
+}
+
+const createSlot = "SELECT lsn - '0/0' FROM pg_create_logical_replication_slot($1, 'pgoutput')"
+
+// prepareSlot creates the slot, or makes sure that it is still the one that was
+// created: a new one in its place would silently lack what the old one had.
+func (db *DB) prepareSlot(ctx context.Context) error {
+	var born *int64
+	if err := db.pool.QueryRow(ctx, "SELECT born FROM strangler.move WHERE id = $1", db.id).Scan(&born); err != nil {
+		return unprepared(err)
+	}
+	exists, err := db.slotExists(ctx)
+	switch {
+	case err != nil:
+		return err
+	case exists && born != nil:
+		return nil
+	case born != nil:
+		return fmt.Errorf("prepare %s: %w", db.id, errLost)
+	case !exists:
+		if err := db.createSlot(ctx); err != nil {
+			return err
+		}
+	}
+	_, err = db.pool.Exec(ctx, "UPDATE strangler.move SET born = (SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = $2) WHERE id = $1", db.id, db.name)
+	return err
+}
+
+// createSlot waits for the transactions that are open now.
+func (db *DB) createSlot(ctx context.Context) error {
+	err := transact(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockWait.Milliseconds())); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, createSlot, db.name)
+		return err
+	})
+	if code(err) == lockTimeout {
+		return fmt.Errorf("transactions that were open did not end within %s: end them, then prepare again: %w", lockWait, err)
+	}
+	if err != nil {
+		return fmt.Errorf("create replication slot %s: %w", db.name, err)
+	}
+	return nil
+}
+
+func (db *DB) slotExists(ctx context.Context) (bool, error) {
+	found, err := texts(ctx, db.pool, "SELECT slot_name::text FROM pg_replication_slots WHERE slot_name = $1", db.name)
+	return len(found) > 0, err
+}
+
+// patiently runs a transaction that locks the application's tables, until it
+// gets all its locks or the wait is over. Each attempt gives up well before the
+// server looks for deadlocks, so that a writer who takes the same tables in
+// another order is never the one to be turned away.
+//
+// Only where VACUUM or its like holds a table, an attempt waits for longer:
+// looking for deadlocks is when the server sends an automatic one away.
+func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.Tx) error) error {
+	deadline := time.Now().Add(wait)
+	var milliseconds int64
+	if err := db.pool.QueryRow(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'").Scan(&milliseconds); err != nil {
+		return err
+	}
+	untilCheck := time.Duration(milliseconds) * time.Millisecond
+	for bound := untilCheck / 2; ; {
+		err := db.locking(ctx, min(bound, time.Until(deadline)), f)
+		if code(err) != lockTimeout || ctx.Err() != nil {
+			return err
+		}
+		if time.Until(deadline) < time.Millisecond {
+			return fmt.Errorf("%w: %w", change.ErrFenceTimeout, err)
+		}
+		bound = untilCheck / 2
+		if db.maintained(ctx) {
+			bound = 2 * untilCheck
+		}
+	}
+}
+
+// locking runs a transaction that waits for each lock at most as long as bound.
+func (db *DB) locking(ctx context.Context, bound time.Duration, f func(tx pgx.Tx) error) error {
+	return transact(ctx, db.applier, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", max(1, bound.Milliseconds()))); err != nil {
+			return err
+		}
+		return f(tx)
+	})
+}
+
+// maintained reports whether VACUUM, ANALYZE or the like holds a mapped table.
+func (db *DB) maintained(ctx context.Context) bool {
+	names := make([]string, len(db.tables))
+	for i, t := range db.tables {
+		names[i] = relation(t.Name)
+	}
+	var held bool
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks, unnest($1::text[]) AS t(name)
+		WHERE relation = to_regclass(name) AND mode = 'ShareUpdateExclusiveLock' AND granted)`, names).Scan(&held)
+	return err == nil && held
+}
+
+// Unprepare removes everything Prepare installed. The control tables go with
+// the last move that uses them.
+func (db *DB) Unprepare(ctx context.Context, truncate bool) error {
+	db.feed.close()
+	db.cuts.close()
+	db.layouts.forget()
+	if err := db.dropSlot(ctx); err != nil {
+		return err
+	}
+	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, alone); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DROP PUBLICATION IF EXISTS "+quote(db.name)); err != nil {
+			return err
+		}
+		fenced, err := db.withTrigger(ctx, tx, "")
+		if err != nil {
+			return err
+		}
+		for _, table := range fenced {
+			if _, err := tx.Exec(ctx, fmt.Sprintf("DROP TRIGGER %s ON %s", quote(db.name), table)); err != nil {
+				return err
+			}
+		}
+		if truncate {
+			if err := db.empty(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return db.forget(ctx, tx)
+	})
+}
+
+// dropSlot ends whoever streams from the slot, and drops it.
+func (db *DB) dropSlot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, takeoverWait)
+	defer cancel()
+	for {
+		_, err := db.pool.Exec(ctx, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", db.name)
+		if code(err) == undefinedObject { // somebody else was faster
+			return nil
+		}
+		if code(err) != objectInUse {
+			return err
+		}
+		if err := db.evict(ctx); err != nil {
+			return err
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			return fmt.Errorf("drop replication slot %s: %w", db.name, err)
+		}
+	}
+}
+
+// empty truncates the mapped tables, or deletes their rows where another table
+// refers to them.
+func (db *DB) empty(ctx context.Context, tx pgx.Tx) error {
+	names := make([]string, len(db.tables))
+	for i, t := range db.tables {
+		names[i] = relation(t.Name)
+	}
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
+		return err
+	})
+	if code(err) != notSupported {
+		return err
+	}
+	for _, name := range slices.Backward(names) { // children first
+		if _, err := tx.Exec(ctx, "DELETE FROM "+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget removes the move from the control tables, and the schema with the last
+// move.
+func (db *DB) forget(ctx context.Context, tx pgx.Tx) error {
+	var exists bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass('strangler.move') IS NOT NULL").Scan(&exists); err != nil || !exists {
+		return err
+	}
+	for _, table := range controlTables {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s WHERE id = $1", table), db.id); err != nil {
+			return err
+		}
+	}
+	var left bool
+	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM strangler.move)").Scan(&left); err != nil || left {
+		return err
+	}
+	for _, q := range []string{"DROP TABLE " + strings.Join(controlTables, ", "), "DROP FUNCTION strangler.refuse()", "DROP SCHEMA strangler"} {
+		if _, err := tx.Exec(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Retire renames the mapped tables by a suffix; those renamed before are left.
+// A fence stays on them until Unprepare.
+func (db *DB) Retire(ctx context.Context, suffix string) error {
+	db.layouts.forget()
+	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
+		for _, t := range db.tables {
+			parts := strings.Split(t.Name, ".")
+			query := fmt.Sprintf("ALTER TABLE IF EXISTS %s RENAME TO %s", relation(t.Name), quote(parts[len(parts)-1]+"_"+suffix))
+			if _, err := tx.Exec(ctx, query); err != nil {
+				return fmt.Errorf("retire %s: %w", t.Name, err)
+			}
+		}
+		return nil
+	})
+}

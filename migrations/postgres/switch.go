@@ -1,0 +1,209 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"stranglerfig/migrations/change"
+)
+
+// Fence refuses this side's writers from here on. The tables' lock is the
+// drain: whoever was writing has committed or rolled back once it is taken, and
+// readers go on. A trigger that is enabled then holds for every statement, even
+// in a transaction whose snapshot is older. The marker is committed after all
+// that the writers did.
+func (db *DB) Fence(ctx context.Context, f change.Fence) error {
+	return db.patiently(ctx, f.Wait, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, "UPDATE strangler.move SET fenced = true WHERE id = $1 AND epoch = $2", db.id, int64(f.Epoch))
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			return db.stale(ctx, tx)
+		}
+		if err := db.lockTables(ctx, tx); err != nil {
+			return err
+		}
+		if err := db.fence(ctx, tx, true); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "SELECT pg_logical_emit_message(true, $1, $2::text)", markerPrefix, db.id+"\n"+f.Marker)
+		return err
+	})
+}
+
+// stale says why no row had the expected epoch.
+func (db *DB) stale(ctx context.Context, q querier) error {
+	if _, err := db.ownership(ctx, q); err != nil {
+		return err
+	}
+	return change.ErrStaleEpoch
+}
+
+// lockTables waits for writers in flight and keeps others out until the
+// transaction ends.
+func (db *DB) lockTables(ctx context.Context, tx pgx.Tx) error {
+	names := make([]string, len(db.tables))
+	for i, t := range db.tables {
+		names[i] = relation(t.Name)
+	}
+	_, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", strings.Join(names, ", ")))
+	return err
+}
+
+// fence brings the triggers of all tables into one state. A partition that was
+// added since has none yet.
+func (db *DB) fence(ctx context.Context, tx pgx.Tx, on bool) error {
+	var statements []string
+	if on {
+		missing, err := db.missingTriggers(ctx, tx, on)
+		if err != nil {
+			return err
+		}
+		statements = missing
+	}
+	otherwise := "O"
+	if on {
+		otherwise = "D"
+	}
+	wrong, err := db.withTrigger(ctx, tx, otherwise)
+	if err != nil {
+		return err
+	}
+	for _, table := range wrong {
+		statements = append(statements, db.switchTrigger(table, on))
+	}
+	for _, q := range statements {
+		if _, err := tx.Exec(ctx, q); err != nil {
+			return fmt.Errorf("%w\nin: %s", err, q)
+		}
+	}
+	return nil
+}
+
+// Unfence lets writers in again.
+func (db *DB) Unfence(ctx context.Context, epoch uint64) error {
+	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, "UPDATE strangler.move SET fenced = false WHERE id = $1 AND epoch = $2", db.id, int64(epoch))
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			return db.stale(ctx, tx)
+		}
+		return db.fence(ctx, tx, false)
+	})
+}
+
+// BumpAttempt raises the attempt.
+func (db *DB) BumpAttempt(ctx context.Context) (uint64, error) {
+	var attempt int64
+	err := db.pool.QueryRow(ctx, "UPDATE strangler.move SET attempt = attempt + 1 WHERE id = $1 RETURNING attempt", db.id).Scan(&attempt)
+	return uint64(attempt), unprepared(err)
+}
+
+// Claim makes this side the owner, if no newer attempt or epoch is stored.
+func (db *DB) Claim(ctx context.Context, c change.Claim) error {
+	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, "UPDATE strangler.move SET epoch = $2, fenced = false WHERE id = $1 AND attempt = $3 AND epoch < $2",
+			db.id, int64(c.Epoch), int64(c.Attempt))
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			if err := db.stale(ctx, tx); !errors.Is(err, change.ErrStaleEpoch) {
+				return err
+			}
+			return change.ErrClaimRefused
+		}
+		if err := db.raiseSequences(ctx, tx, c.Sequences); err != nil {
+			return err
+		}
+		return db.fence(ctx, tx, false)
+	})
+}
+
+// raiseSequences sets each sequence past everything that either side has given
+// out, and past every key there is: keys that came from the other side did not
+// come from the sequence. Those that count down are left alone.
+func (db *DB) raiseSequences(ctx context.Context, tx pgx.Tx, floors []int64) error {
+	for i, t := range db.tables {
+		sequences, err := sequencesOf(ctx, tx, t)
+		if err != nil {
+			return err
+		}
+		floor := int64(0)
+		if i < len(floors) {
+			floor = floors[i]
+		}
+		if len(sequences) > 0 {
+			if err := highestKey(ctx, tx, t, &floor); err != nil {
+				return err
+			}
+		}
+		for _, sequence := range sequences {
+			_, err := tx.Exec(ctx, fmt.Sprintf(`SELECT setval($1::regclass, $2) FROM %s, pg_sequence
+				WHERE seqrelid = $1::regclass AND seqincrement > 0 AND $2 > 0 AND (last_value < $2 OR (last_value = $2 AND NOT is_called))`, sequence), sequence, floor)
+			if err != nil {
+				return fmt.Errorf("hand over the sequence of %s: %w", t.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// highestKey raises floor to the highest key of a table. Only the first column
+// of the key is looked at, because an index finds its highest value at once.
+func highestKey(ctx context.Context, q querier, t change.Table, floor *int64) error {
+	first := quote(t.Columns[t.Key[0]])
+	var integer bool
+	err := q.QueryRow(ctx, "SELECT atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2",
+		relation(t.Name), t.Columns[t.Key[0]]).Scan(&integer)
+	if err != nil || !integer {
+		return err
+	}
+	return q.QueryRow(ctx, fmt.Sprintf("SELECT greatest($1, coalesce(max(%s), 0))", first)+" FROM "+relation(t.Name), *floor).Scan(floor)
+}
+
+// Sequences returns how far the sequences of the keys have counted.
+func (db *DB) Sequences(ctx context.Context) ([]int64, error) {
+	all := make([]int64, len(db.tables))
+	for i, t := range db.tables {
+		sequences, err := sequencesOf(ctx, db.pool, t)
+		if err != nil {
+			return nil, err
+		}
+		for _, sequence := range sequences {
+			var given int64
+			if err := db.pool.QueryRow(ctx, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM "+sequence).Scan(&given); err != nil {
+				return nil, err
+			}
+			all[i] = max(all[i], given)
+		}
+	}
+	return all, nil
+}
+
+// Owner returns the stored ownership.
+func (db *DB) Owner(ctx context.Context) (change.Ownership, error) { return db.ownership(ctx, db.pool) }
+
+func (db *DB) ownership(ctx context.Context, q querier) (change.Ownership, error) {
+	// Asking whether the table is there first keeps a transaction alive that
+	// is about to create it.
+	var exists bool
+	if err := q.QueryRow(ctx, "SELECT to_regclass('strangler.move') IS NOT NULL").Scan(&exists); err != nil {
+		return change.Ownership{}, err
+	}
+	if !exists {
+		return change.Ownership{}, change.ErrNotPrepared
+	}
+	var epoch, attempt int64
+	var o change.Ownership
+	err := q.QueryRow(ctx, "SELECT epoch, attempt, fenced FROM strangler.move WHERE id = $1", db.id).Scan(&epoch, &attempt, &o.Fenced)
+	o.Epoch, o.Attempt = uint64(epoch), uint64(attempt)
+	return o, unprepared(err)
+}

@@ -1,0 +1,380 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/mapping"
+)
+
+const (
+	// wholeBatch is how many log entries are read at once even when a smaller
+	// limit was asked for: a batch that reaches the log's head is an exact
+	// state, one that is split relies on the next.
+	wholeBatch = 20_000
+	// Pruning takes the write lock, so it is done rarely.
+	pruneEvery   = 2 * time.Second
+	pruneEntries = 5_000
+	pruneSlice   = 5_000 // entries deleted in one transaction
+)
+
+// Head returns the end of the move's log.
+func (db *DB) Head(ctx context.Context) (change.Position, error) {
+	p, err := db.head(ctx, db.read)
+	return p, unprepared(err)
+}
+
+// head counts what was acknowledged as well, because that may be forgotten.
+func (db *DB) head(ctx context.Context, q querier) (change.Position, error) {
+	var p int64
+	err := q.QueryRowContext(ctx, `SELECT max(
+		coalesce((SELECT max(seq) FROM strangler_log WHERE move = ?1), 0),
+		coalesce((SELECT acked FROM strangler_move WHERE move = ?1), 0))`, db.move).Scan(&p)
+	return change.Position(p), err
+}
+
+// Read returns the present rows of the keys logged after a position.
+func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
+	b := change.Batch{From: from, To: from}
+	err := db.snapshot(ctx, func(tx *sql.Tx) error {
+		if err := db.holds(ctx, tx, from); err != nil {
+			return err
+		}
+		entries, err := db.entries(ctx, tx, from, max(limit, wholeBatch))
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		b.To = entries[len(entries)-1].at
+		for _, e := range latest(entries) {
+			if e.marker != "" {
+				b.Marker = e.marker
+				continue
+			}
+			row, err := db.row(ctx, tx, e.table, e.key)
+			if err != nil {
+				return err
+			}
+			c := change.Change{Table: e.table, Kind: change.Delete, Key: e.key}
+			if row != nil {
+				c.Kind, c.Row = change.Put, row
+			}
+			b.Changes = append(b.Changes, c)
+		}
+		return nil
+	})
+	return b, unprepared(err)
+}
+
+// holds makes sure that the log goes on from a position: nothing after it has
+// been forgotten, and it does not end before it.
+func (db *DB) holds(ctx context.Context, q querier, from change.Position) error {
+	var acked, head int64
+	err := q.QueryRowContext(ctx, `SELECT acked, max(acked, coalesce((SELECT max(seq) FROM strangler_log WHERE move = ?1), 0))
+		FROM strangler_move WHERE move = ?1`, db.move).Scan(&acked, &head)
+	if errors.Is(err, sql.ErrNoRows) {
+		return change.ErrNotPrepared
+	}
+	if err != nil {
+		return err
+	}
+	if int64(from) < acked || int64(from) > head {
+		return fmt.Errorf("%w: it holds %d to %d, asked for is %d", change.ErrForgotten, acked, head, from)
+	}
+	return nil
+}
+
+// entry is one line of the log.
+type entry struct {
+	at     change.Position
+	table  int
+	text   string // of the key
+	key    change.Key
+	marker string
+}
+
+func (db *DB) entries(ctx context.Context, q querier, from change.Position, limit int) ([]entry, error) {
+	rows, err := q.QueryContext(ctx, `SELECT seq, coalesce(tab, 0), coalesce(key, ''), coalesce(marker, '')
+		FROM strangler_log WHERE move = ? AND seq > ? ORDER BY seq LIMIT ?`, db.move, int64(from), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []entry
+	for rows.Next() {
+		var e entry
+		if err := rows.Scan(&e.at, &e.table, &e.text, &e.marker); err != nil {
+			return nil, err
+		}
+		if e.marker == "" {
+			if e.key, err = mapping.DecodeKey(e.text); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// latest keeps the last entry of each key, in the order of the log. Each key's
+// present row is read once, so only that one counts.
+func latest(entries []entry) []entry {
+	type id struct {
+		table int
+		text  string
+	}
+	last := make(map[id]int, len(entries))
+	for i, e := range entries {
+		if e.marker == "" {
+			last[id{e.table, e.text}] = i
+		}
+	}
+	kept := make([]entry, 0, len(last))
+	for i, e := range entries {
+		if e.marker != "" || last[id{e.table, e.text}] == i {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// row reads the row of a key, nil where there is none.
+func (db *DB) row(ctx context.Context, q querier, table int, key change.Key) (change.Row, error) {
+	t := db.tables[table]
+	rows, err := q.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", columns(t), quote(t.Name), keyMatch(t)), args(key)...)
+	if err != nil {
+		return nil, err
+	}
+	found, err := scanRows(rows, len(t.Columns))
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return found[0], nil
+}
+
+// Acknowledge forgets log entries now and then; until it does, they only cost
+// space.
+func (db *DB) Acknowledge(ctx context.Context, upTo change.Position) error {
+	var acked int64
+	if err := db.read.QueryRowContext(ctx, "SELECT acked FROM strangler_move WHERE move = ?", db.move).Scan(&acked); err != nil {
+		return unprepared(err)
+	}
+	db.mu.Lock()
+	due := int64(upTo)-acked >= pruneEntries || (int64(upTo) > acked && time.Since(db.pruned) >= pruneEvery)
+	db.mu.Unlock()
+	if !due {
+		return nil
+	}
+	err := db.transact(ctx, busyWait, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE strangler_move SET acked = ? WHERE move = ? AND acked < ?", int64(upTo), db.move, int64(upTo))
+		return err
+	})
+	if err == nil {
+		err = db.prune(ctx, upTo)
+	}
+	db.mu.Lock()
+	db.pruned = time.Now()
+	db.mu.Unlock()
+	return err
+}
+
+// prune deletes what the log may forget in slices, each a transaction of its
+// own: the application's writers wait for one slice at the most.
+func (db *DB) prune(ctx context.Context, upTo change.Position) error {
+	for {
+		var deleted int64
+		err := db.transact(ctx, busyWait, func(tx *sql.Tx) error {
+			done, err := tx.ExecContext(ctx, `DELETE FROM strangler_log WHERE seq IN
+				(SELECT seq FROM strangler_log WHERE move = ? AND seq <= ? ORDER BY seq LIMIT ?)`, db.move, int64(upTo), pruneSlice)
+			if err != nil {
+				return err
+			}
+			deleted, err = done.RowsAffected()
+			return err
+		})
+		if err != nil || deleted < pruneSlice {
+			return err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// TakeStream makes runner the only one that may apply.
+func (db *DB) TakeStream(ctx context.Context, stream, runner string, start change.Position) (change.Checkpoint, error) {
+	cp := change.Checkpoint{Runner: runner}
+	err := db.transact(ctx, busyWait, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO strangler_stream (move, stream, position, marker, runner) VALUES (?, ?, ?, '', ?)
+			ON CONFLICT (move, stream) DO UPDATE SET runner = excluded.runner`, db.move, stream, int64(start), runner); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, "SELECT position, marker FROM strangler_stream WHERE move = ? AND stream = ?", db.move, stream).
+			Scan(&cp.Position, &cp.Marker)
+	})
+	return cp, unprepared(err)
+}
+
+// Stream returns a stream's checkpoint.
+func (db *DB) Stream(ctx context.Context, stream string) (change.Checkpoint, error) {
+	var cp change.Checkpoint
+	err := db.read.QueryRowContext(ctx, "SELECT position, marker, runner FROM strangler_stream WHERE move = ? AND stream = ?", db.move, stream).
+		Scan(&cp.Position, &cp.Marker, &cp.Runner)
+	if errors.Is(err, sql.ErrNoRows) {
+		return cp, nil
+	}
+	return cp, unprepared(err)
+}
+
+// Apply applies a batch exactly once: the checkpoint moves from the batch's
+// beginning to its end in the same transaction, or nothing happens.
+func (db *DB) Apply(ctx context.Context, stream, runner string, b change.Batch) error {
+	return unprepared(db.transact(ctx, busyWait, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `UPDATE strangler_stream SET position = ?, marker = CASE ? WHEN '' THEN marker ELSE ? END
+			WHERE move = ? AND stream = ? AND runner = ? AND position = ?`,
+			int64(b.To), b.Marker, b.Marker, db.move, stream, runner, int64(b.From))
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(change.ErrStaleRunner, err)
+		}
+		return db.asApplier(ctx, tx, func() error { return db.applyAll(ctx, tx, b.Changes) })
+	}))
+}
+
+// applyAll applies deletes before puts, so that a unique value that moved from
+// a deleted row to another is free when it is needed.
+func (db *DB) applyAll(ctx context.Context, tx *sql.Tx, changes []change.Change) error {
+	a := applying{db: db, tx: tx, changes: changes, kept: map[int]map[string]rest{}}
+	for _, kind := range []change.Kind{change.Delete, change.Put} {
+		for _, c := range changes {
+			if c.Kind != kind {
+				continue
+			}
+			if err := a.one(ctx, c); err != nil {
+				return fmt.Errorf("apply to %s key %s: %w", db.tables[c.Table].Name, change.KeyString(c.Key), err)
+			}
+		}
+	}
+	return nil
+}
+
+// applying is a batch being applied.
+//
+// A put may take a unique value from a row whose own put comes later. That row
+// is then replaced away and inserted again, so what it held outside the mapping
+// is kept before the first such conflict.
+type applying struct {
+	db      *DB
+	tx      *sql.Tx
+	changes []change.Change
+	kept    map[int]map[string]rest // by table and key
+}
+
+// rest is what a row holds outside the mapping.
+type rest struct {
+	columns []string
+	values  change.Row
+}
+
+// one updates a row that exists, so that columns outside the mapping keep what
+// they hold, and inserts one that does not.
+func (a *applying) one(ctx context.Context, c change.Change) error {
+	t := a.db.tables[c.Table]
+	if c.Kind == change.Delete {
+		_, err := a.tx.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quote(t.Name), keyMatch(t)), args(c.Key)...)
+		return err
+	}
+	n, err := a.store(ctx, c.Table, "UPDATE", updateSQL(t), append(args(c.Row), args(c.Key)...))
+	if err != nil || n > 0 {
+		return err
+	}
+	row := c.Row
+	if kept, ok := a.kept[c.Table][mapping.EncodeKey(c.Key)]; ok {
+		t.Columns = slices.Concat(t.Columns, kept.columns)
+		row = slices.Concat(row, kept.values)
+	}
+	_, err = a.store(ctx, c.Table, "INSERT", intoSQL(t), args(row))
+	return err
+}
+
+// store runs a verb, and runs it again with OR REPLACE where it meets another
+// row's unique value.
+func (a *applying) store(ctx context.Context, table int, verb, rest string, bound []any) (int64, error) {
+	done, err := a.tx.ExecContext(ctx, verb+rest, bound...)
+	if violated(err) {
+		if err := a.keep(ctx, table); err != nil {
+			return 0, err
+		}
+		done, err = a.tx.ExecContext(ctx, verb+" OR REPLACE"+rest, bound...)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return done.RowsAffected()
+}
+
+// keep reads, once for a table, what the rows to be put hold outside the
+// mapping.
+func (a *applying) keep(ctx context.Context, table int) error {
+	if a.kept[table] != nil {
+		return nil
+	}
+	a.kept[table] = map[string]rest{}
+	t := a.db.tables[table]
+	names, err := a.db.unmapped(ctx, t)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	beside := change.Table{Name: t.Name, Columns: names}
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s", columns(beside), quote(t.Name), keyMatch(t))
+	for _, c := range a.changes {
+		if c.Table != table || c.Kind != change.Put {
+			continue
+		}
+		rows, err := a.tx.QueryContext(ctx, query, args(c.Key)...)
+		if err != nil {
+			return err
+		}
+		found, err := scanRows(rows, len(names))
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			a.kept[table][mapping.EncodeKey(c.Key)] = rest{names, found[0]}
+		}
+	}
+	return nil
+}
+
+// unmapped lists the columns of a table that are not mapped and may be written.
+func (db *DB) unmapped(ctx context.Context, t change.Table) ([]string, error) {
+	columns, err := db.columnsOf(ctx, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, c := range columns {
+		if c.hidden == 0 && !contains(t.Columns, c.name) {
+			names = append(names, c.name)
+		}
+	}
+	return names, nil
+}
+
+// updateSQL is the rest of an UPDATE of one row.
+func updateSQL(t change.Table) string {
+	sets := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		sets[i] = quote(c) + " = ?"
+	}
+	return fmt.Sprintf(" %s SET %s WHERE %s", quote(t.Name), strings.Join(sets, ", "), keyMatch(t))
+}

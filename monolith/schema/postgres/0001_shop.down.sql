@@ -1,0 +1,11 @@
+DROP TABLE inv_idem;
+DROP TABLE inv_pay;
+DROP TABLE inv;
+DROP TABLE idem;
+DROP TABLE order_items;
+DROP TABLE orders;
+DROP TABLE sessions;
+DROP TABLE customers;
+DROP TABLE product_img;
+DROP TABLE products;
+DROP TABLE cat;

@@ -1,0 +1,335 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/engine"
+	"stranglerfig/migrations/verify"
+	"stranglerfig/strangler-proxy/control"
+	"stranglerfig/strangler-proxy/control/api"
+)
+
+func (e *env) dataVerb() *cobra.Command {
+	cmd := group("data", "Move a capability's data: prepare, copy, verify, rehearse, cancel, complete")
+	cmd.AddCommand(e.prepareVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb())
+	return cmd
+}
+
+// operate runs a verb on a capability and shows how it comes along.
+func (e *env) operate(cmd *cobra.Command, capability, verb string, q api.OperateRequest, into any) error {
+	client, _, err := e.client()
+	if err != nil {
+		return err
+	}
+	q.By = who()
+	show := newMeter(e)
+	err = client.Watch(cmd.Context(), "/v1/capabilities/"+capability+"/"+verb, q, show.event, into)
+	show.end()
+	return err
+}
+
+func (e *env) prepareVerb() *cobra.Command {
+	var dry bool
+	cmd := verb("prepare CAPABILITY", "Install change logs and fences in both databases",
+		"prepare looks first and changes nothing where something forbids the move. --dry-run only\nlooks, and prints every problem and every statement it would run.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			if dry {
+				return e.plan(cmd, args[0])
+			}
+			var s engine.Status
+			if err := e.operate(cmd, args[0], "prepare", api.OperateRequest{}, &s); err != nil {
+				return err
+			}
+			return e.state(s, "both databases are prepared")
+		})
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only look, and print what would be done")
+	return cmd
+}
+
+func (e *env) plan(cmd *cobra.Command, capability string) error {
+	var plan control.Plan
+	if err := e.operate(cmd, capability, "prepare", api.OperateRequest{DryRun: true}, &plan); err != nil {
+		return err
+	}
+	fatal := 0
+	for _, problems := range plan.Problems {
+		for _, p := range problems {
+			if p.Fatal {
+				fatal++
+			}
+		}
+	}
+	if e.json {
+		e.print(plan)
+	} else {
+		e.renderPlan(plan)
+	}
+	if fatal > 0 {
+		return codeError{api.ExitNo}
+	}
+	return nil
+}
+
+func (e *env) renderPlan(plan control.Plan) {
+	for _, side := range []change.Side{change.Monolith, change.Service} {
+		fmt.Fprintf(e.out, "-- the %s's database\n", side)
+		for _, p := range plan.Problems[side] {
+			kind := "warning"
+			if p.Fatal {
+				kind = "problem"
+			}
+			fmt.Fprintf(e.out, "-- %s: %s\n", kind, p)
+			if p.Hint != "" {
+				fmt.Fprintf(e.out, "--   hint: %s\n", p.Hint)
+			}
+		}
+		for _, s := range plan.Statements[side] {
+			fmt.Fprintf(e.out, "%s;\n", strings.TrimSuffix(strings.TrimSpace(s), ";"))
+		}
+	}
+}
+
+// state prints where a move stands after a verb.
+func (e *env) state(s engine.Status, text string) error {
+	if e.json {
+		e.print(s)
+		return nil
+	}
+	fmt.Fprintf(e.out, "%s: %s (%s)\n", s.Capability, text, s.State)
+	return nil
+}
+
+func (e *env) copyVerb() *cobra.Command {
+	return verb("copy CAPABILITY", "Copy the rows, then follow both sides", "A copy that was interrupted goes on where it was. When it is done, changes are\nfollowed by themselves, both ways, until the move is completed or cancelled.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			var s engine.Status
+			if err := e.operate(cmd, args[0], "copy", api.OperateRequest{}, &s); err != nil {
+				return err
+			}
+			return e.state(s, "copied, and followed from here on")
+		})
+}
+
+func (e *env) verifyVerb() *cobra.Command {
+	var repair bool
+	cmd := verb("verify CAPABILITY", "Compare every row of both sides", "Rows that change meanwhile raise no alarm. --repair makes the follower equal to the\nowner where they differ.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			var r verify.Report
+			err := e.operate(cmd, args[0], "verify", api.OperateRequest{Repair: repair}, &r)
+			if e.json && (err == nil || r.Rows > 0) {
+				e.print(r)
+				if err != nil {
+					return codeError{explainError(err, e.config).Code}
+				}
+				return nil
+			}
+			for _, d := range r.Differences {
+				fmt.Fprintf(e.out, "%s %s: %s %s: the owner has %q, the follower %q\n", d.Table, d.Key, d.Kind, d.Column, d.Owner, d.Follower)
+			}
+			if r.Dropped > 0 {
+				fmt.Fprintf(e.out, "… and %d more\n", r.Dropped)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.out, "%s: %d rows compared, all equal", args[0], r.Rows)
+			if r.Repaired > 0 {
+				fmt.Fprintf(e.out, " after %d repairs", r.Repaired)
+			}
+			fmt.Fprintln(e.out)
+			return nil
+		})
+	cmd.Flags().BoolVar(&repair, "repair", false, "make the follower equal where it differs")
+	return cmd
+}
+
+func (e *env) rehearseVerb() *cobra.Command {
+	return verb("rehearse CAPABILITY", "Do everything a cutover does up to its point of no return, and turn back",
+		"A rehearsal holds writes, fences, drains and turns back: it proves that a cutover would\nwork, measures the pause, and proves the way back on real rows.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			return e.runSwitch(cmd, args[0], "rehearse", api.OperateRequest{})
+		})
+}
+
+func (e *env) cancelVerb() *cobra.Command {
+	return verb("cancel CAPABILITY", "Undo a move that has not been cut over", "cancel removes everything that was installed and empties the service's tables.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			var s engine.Status
+			if err := e.operate(cmd, args[0], "cancel", api.OperateRequest{}, &s); err != nil {
+				return err
+			}
+			return e.state(s, "nothing of the move is left in either database")
+		})
+}
+
+func (e *env) completeVerb() *cobra.Command {
+	var confirm string
+	cmd := verb("complete CAPABILITY", "End a move for good: one-way", "complete stops the reverse feed, renames the monolith's tables out of the way and removes\nwhat was installed. There is no rollback after it.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			if confirm == "" && term.IsTerminal(int(os.Stdin.Fd())) && !e.json {
+				fmt.Fprintf(e.out, "There is no rollback after this. Type %s to go on: ", args[0])
+				if _, err := fmt.Fscanln(os.Stdin, &confirm); err != nil && err != io.EOF {
+					confirm = ""
+				}
+			}
+			var s engine.Status
+			if err := e.operate(cmd, args[0], "complete", api.OperateRequest{Confirm: confirm}, &s); err != nil {
+				return err
+			}
+			return e.state(s, "the move is over; the monolith's tables were renamed")
+		})
+	cmd.Flags().StringVar(&confirm, "confirm", "", "the capability's name, typed")
+	return cmd
+}
+
+func (e *env) dataStatusVerb() *cobra.Command {
+	return verb("status CAPABILITY", "Show where a capability's data stands", "", cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+		s, err := e.status(cmd)
+		if err != nil {
+			return err
+		}
+		found, err := only(s.Capabilities, args[0])
+		if err != nil {
+			return err
+		}
+		if e.json {
+			e.print(found[0].Data)
+			return nil
+		}
+		d := found[0].Data
+		if d == nil {
+			fmt.Fprintf(e.out, "%s declares no data\n", args[0])
+			return nil
+		}
+		fmt.Fprintf(e.out, "%s: %s, owned by the %s at epoch %d, %d behind\n", args[0], d.State, d.Owner, d.Epoch, d.Lag)
+		for _, t := range d.Tables {
+			fmt.Fprintf(e.out, "  %s: %s\n", t.Table, progressText(t))
+		}
+		if !d.Verified.IsZero() {
+			fmt.Fprintf(e.out, "  equal at %s\n", d.Verified.Local().Format(time.DateTime))
+		}
+		return nil
+	})
+}
+
+func (e *env) switchVerb(name string) *cobra.Command {
+	short, long := "Make the service the owner of a capability's writes and data",
+		"cutover holds new writes for milliseconds, fences the monolith's tables, waits until\neverything has arrived, and lets the service go on. Anything that goes wrong before the\nservice's database has agreed turns back by itself."
+	if name == "rollback" {
+		short, long = "Make the monolith the owner again, keeping every write",
+			"rollback is a cutover the other way: what was written at the service has been fed back\nall along, so nothing is lost. Every route of the capability comes home."
+	}
+	var why string
+	cmd := verb(name+" CAPABILITY", short, long, cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+		return e.runSwitch(cmd, args[0], name, api.OperateRequest{Why: why})
+	})
+	cmd.Flags().StringVar(&why, "why", "", "a reason for the ledger")
+	return cmd
+}
+
+func (e *env) runSwitch(cmd *cobra.Command, capability, verb string, q api.OperateRequest) error {
+	var r engine.SwitchResult
+	if err := e.operate(cmd, capability, verb, q, &r); err != nil {
+		return err
+	}
+	if e.json {
+		e.print(r)
+		return nil
+	}
+	switch r.Kind {
+	case "rehearsal":
+		fmt.Fprintf(e.out, "%s: rehearsed; a pause of %.1f ms, %d writes waited, %d rows proven on the way back\n", capability, r.PauseMS, r.Held, r.Proven)
+	default:
+		fmt.Fprintf(e.out, "%s: the %s owns writes and data at epoch %d; a pause of %.1f ms, %d writes waited\n", capability, r.To, r.Epoch, r.PauseMS, r.Held)
+	}
+	if r.Warning != "" {
+		fmt.Fprintf(e.out, "warning: %s\n", r.Warning)
+	}
+	return nil
+}
+
+// meter shows progress: one line rewritten on a terminal, a line now and then
+// otherwise, and nothing for machines.
+type meter struct {
+	e        *env
+	terminal bool
+	last     time.Time
+	open     bool // a line is being rewritten
+}
+
+func newMeter(e *env) *meter {
+	f, ok := e.out.(*os.File)
+	return &meter{e: e, terminal: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+const plainEvery = 5 * time.Second
+
+func (m *meter) event(v api.Event) {
+	if m.e.json {
+		return
+	}
+	switch {
+	case v.Progress != nil:
+		m.line(v.Progress.Table+": "+progressText(*v.Progress), v.Progress.Finished)
+	case v.Step != nil:
+		fmt.Fprintf(m.e.out, "  %-8s %7.1f ms\n", v.Step.Name, v.Step.MS)
+	case v.Text != "":
+		m.line(v.Text, false)
+	}
+}
+
+func (m *meter) line(text string, last bool) {
+	switch {
+	case m.terminal:
+		fmt.Fprintf(m.e.out, "\r\x1b[K%s", text)
+		m.open = true
+		if last {
+			m.end()
+		}
+	case last || time.Since(m.last) >= plainEvery:
+		fmt.Fprintln(m.e.out, text)
+		m.last = time.Now()
+	}
+}
+
+func (m *meter) end() {
+	if m.open {
+		fmt.Fprintln(m.e.out)
+		m.open = false
+	}
+}
+
+func progressText(p change.Progress) string {
+	text := fmt.Sprintf("%d of %d rows", p.Done, p.Total)
+	if p.Total < p.Done {
+		text = fmt.Sprintf("%d rows", p.Done)
+	}
+	if p.Finished {
+		return text + ", done"
+	}
+	if p.Rate > 0 {
+		text += fmt.Sprintf(", %.0f rows/s", p.Rate)
+	}
+	if p.ETA > 0 {
+		text += ", " + p.ETA.Round(time.Second).String() + " left"
+	}
+	return text
+}
+
+// raw embeds a document in another one.
+func raw(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
+}

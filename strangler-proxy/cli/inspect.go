@@ -1,0 +1,309 @@
+package cli
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stranglerfig/migrations/ledger"
+	"stranglerfig/strangler-proxy/control"
+	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/proxy"
+)
+
+func (e *env) checkVerb() *cobra.Command {
+	return verb("check", "Check strangler.yaml and list every problem", "check reads the file as serve would, without serving.", cobra.NoArgs,
+		func(*cobra.Command, []string) error {
+			cfg, err := e.load()
+			if err != nil {
+				return err
+			}
+			tables := 0
+			for _, p := range cfg.Capabilities {
+				if p.Data != nil {
+					tables += len(p.Data.Tables)
+				}
+			}
+			if e.json {
+				e.print(map[string]any{"ok": true, "capabilities": len(cfg.Capabilities), "routes": len(cfg.AllRoutes()), "tables": tables})
+				return nil
+			}
+			fmt.Fprintf(e.out, "%s is valid: %d capabilities, %d routes, %d tables\n", e.config, len(cfg.Capabilities), len(cfg.AllRoutes()), tables)
+			return nil
+		})
+}
+
+func (e *env) explainVerb() *cobra.Command {
+	var headers []string
+	var host string
+	cmd := verb("explain METHOD PATH", "Say who would answer a request, and why",
+		"explain asks the running strangler to decide about a request without sending it.\n\n  strangler explain GET /products/7 -H 'Cookie: shop_session=abc'", cobra.ExactArgs(2),
+		func(cmd *cobra.Command, args []string) error {
+			client, _, err := e.client()
+			if err != nil {
+				return err
+			}
+			q := api.ExplainRequest{Method: strings.ToUpper(args[0]), Target: args[1], Host: host, Headers: map[string][]string{}}
+			for _, h := range headers {
+				name, value, ok := strings.Cut(h, ":")
+				if !ok {
+					return &api.Error{Text: fmt.Sprintf("-H %q: expected \"Name: value\"", h), Code: api.ExitNo}
+				}
+				q.Headers[strings.TrimSpace(name)] = append(q.Headers[strings.TrimSpace(name)], strings.TrimSpace(value))
+			}
+			var x proxy.Explanation
+			if err := client.Post(cmd.Context(), "/v1/explain", q, &x); err != nil {
+				return err
+			}
+			if e.json {
+				e.print(x)
+				return nil
+			}
+			if x.Refused != "" {
+				fmt.Fprintf(e.out, "refused with 400: %s\n", x.Refused)
+				return codeError{api.ExitNo}
+			}
+			fmt.Fprintf(e.out, "%s %s → the %s (%s)\n", q.Method, x.Path, x.Decision.Side, x.URL)
+			if x.Route != "" {
+				fmt.Fprintf(e.out, "  route:  %s (%s, %s)\n", x.Route, x.Capability, x.Owner)
+			}
+			fmt.Fprintf(e.out, "  reason: %s\n", x.Decision.Reason)
+			return nil
+		})
+	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a header of the request, \"Name: value\"; may be repeated")
+	cmd.Flags().StringVar(&host, "host", "localhost", "the Host of the request")
+	return cmd
+}
+
+func (e *env) routesVerb() *cobra.Command {
+	return verb("routes", "List the routes with their wanted and actual owners", "", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		s, err := e.status(cmd)
+		if err != nil {
+			return err
+		}
+		if e.json {
+			var all []api.Route
+			for _, c := range s.Capabilities {
+				all = append(all, c.Routes...)
+			}
+			e.print(all)
+			return nil
+		}
+		e.table([]string{"ROUTE", "CAPABILITY", "WANTED", "ACTUAL", "WHY"}, func(row func(...string)) {
+			for _, c := range s.Capabilities {
+				for _, r := range c.Routes {
+					row(r.ID, r.Capability, r.Wanted, r.Actual, r.Why)
+				}
+			}
+		})
+		return nil
+	})
+}
+
+func (e *env) status(cmd *cobra.Command) (api.Status, error) {
+	var s api.Status
+	client, _, err := e.client()
+	if err != nil {
+		return s, err
+	}
+	return s, client.Get(cmd.Context(), "/v1/status", &s)
+}
+
+// table prints aligned columns.
+func (e *env) table(header []string, fill func(row func(...string))) {
+	w := tabwriter.NewWriter(e.out, 0, 4, 2, ' ', 0)
+	row := func(cells ...string) { fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t")) }
+	row(header...)
+	fill(row)
+	w.Flush()
+}
+
+func (e *env) statusVerb() *cobra.Command {
+	return verb("status [CAPABILITY]", "Show where everything stands", "", cobra.MaximumNArgs(1), func(cmd *cobra.Command, args []string) error {
+		s, err := e.status(cmd)
+		if err != nil {
+			return err
+		}
+		if len(args) == 1 {
+			if s.Capabilities, err = only(s.Capabilities, args[0]); err != nil {
+				return err
+			}
+		}
+		if e.json {
+			e.print(s)
+			return nil
+		}
+		fmt.Fprintf(e.out, "serving %s by %s (pid %d) since %s\n", s.Listen, s.Config, s.PID, s.Since.Local().Format(time.DateTime))
+		if s.Problem != "" {
+			fmt.Fprintf(e.out, "the file on disk is NOT in force:\n%s\n", indent(s.Problem))
+		}
+		for _, c := range s.Capabilities {
+			e.capability(c)
+		}
+		return nil
+	})
+}
+
+func only(all []api.Capability, name string) ([]api.Capability, error) {
+	var names []string
+	for _, c := range all {
+		if c.Name == name {
+			return []api.Capability{c}, nil
+		}
+		names = append(names, c.Name)
+	}
+	return nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(names, ", "), Code: api.ExitNo}
+}
+
+func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
+
+func (e *env) capability(c api.Capability) {
+	fmt.Fprintf(e.out, "\n%s  (service %s: %s)\n", c.Name, c.Service, c.Health.Text)
+	if d := c.Data; d != nil {
+		fmt.Fprintf(e.out, "  data: %s, owned by the %s at epoch %d, %d behind", d.State, d.Owner, d.Epoch, d.Lag)
+		if c.Held > 0 {
+			fmt.Fprintf(e.out, ", %d writes held", c.Held)
+		}
+		fmt.Fprintln(e.out)
+		if d.Problem != "" {
+			fmt.Fprintf(e.out, "  problem: %s\n", d.Problem)
+		}
+	}
+	for _, r := range c.Routes {
+		line := fmt.Sprintf("  %-40s %s", r.ID, r.Actual)
+		if r.Wanted != r.Actual {
+			line += fmt.Sprintf("  (wanted %s: %s)", r.Wanted, r.Why)
+		}
+		fmt.Fprintln(e.out, line)
+	}
+	for _, s := range c.Shadow {
+		fmt.Fprintf(e.out, "  shadow %s: %d compared, %d differ, %d incomparable, %d dropped\n", s.Route, s.Compared, s.Mismatched, s.Incomparable, s.Dropped)
+		for _, d := range s.Differences {
+			fmt.Fprintf(e.out, "    %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.Times, d.Kind, d.Path, d.Expected, d.Actual, d.Example)
+		}
+	}
+	for _, g := range c.Gates {
+		fmt.Fprintf(e.out, "  gate %-10s %-8s %s\n", g.Gate, g.Verdict, g.Text)
+	}
+}
+
+func (e *env) playbookVerb() *cobra.Command {
+	return verb("playbook [CAPABILITY]", "Show the ladder, where a capability stands, and the next command", "", cobra.MaximumNArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			client, cfg, err := e.client()
+			if err != nil {
+				return err
+			}
+			names := cfg.Names()
+			if len(args) == 1 {
+				names = args
+			}
+			var books []api.Playbook
+			for _, name := range names {
+				var book api.Playbook
+				if err := client.Get(cmd.Context(), "/v1/playbook/"+url.PathEscape(name), &book); err != nil {
+					return err
+				}
+				books = append(books, book)
+			}
+			if e.json {
+				e.print(books)
+				return nil
+			}
+			for i, book := range books {
+				if i > 0 {
+					fmt.Fprintln(e.out)
+				}
+				e.playbook(book)
+			}
+			return nil
+		})
+}
+
+var marks = map[string]string{"done": "✓", "next": "→", "later": "·"}
+
+func (e *env) playbook(book api.Playbook) {
+	fmt.Fprintln(e.out, book.Capability)
+	for _, s := range book.Steps {
+		line := "  " + marks[s.State] + " " + s.Name
+		if s.Text != "" && s.State != "later" {
+			line += " (" + s.Text + ")"
+		}
+		fmt.Fprintln(e.out, line)
+	}
+	if book.Command == "" {
+		return
+	}
+	if len(book.Needs) > 0 {
+		fmt.Fprintln(e.out, "the next step still needs:")
+		for _, n := range book.Needs {
+			fmt.Fprintf(e.out, "  %s: %s\n", n.Gate, n.Text)
+			if n.Command != "" {
+				fmt.Fprintf(e.out, "    %s\n", n.Command)
+			}
+		}
+	}
+	fmt.Fprintf(e.out, "next: %s\n", book.Command)
+}
+
+func (e *env) ledgerVerb() *cobra.Command {
+	cmd := verb("ledger [CAPABILITY]", "Print the audit trail", "The ledger is read from the state's folder, whether a strangler serves or not.", cobra.MaximumNArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			l, err := e.openLedger()
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			filter := ledger.Filter{}
+			if len(args) == 1 {
+				filter.Capability = args[0]
+			}
+			entries, err := l.Entries(cmd.Context(), filter)
+			if err != nil {
+				return err
+			}
+			if len(entries) == 0 && len(args) == 1 {
+				return &api.Error{Text: fmt.Sprintf("the ledger holds nothing about %q", args[0]), Code: api.ExitNo}
+			}
+			if e.json {
+				e.print(control.Entries(entries))
+				return nil
+			}
+			e.table([]string{"SEQ", "AT", "CAPABILITY", "KIND", "BY", "WHAT"}, func(row func(...string)) {
+				for _, n := range entries {
+					row(fmt.Sprint(n.Seq), n.At.Local().Format(time.DateTime), n.Capability, n.Kind, n.Actor, n.Text)
+				}
+			})
+			return nil
+		})
+	cmd.AddCommand(verb("verify", "Check that no entry was changed, or removed between others", "Each entry is bound to the one before it. Entries cut off at the end leave no trace.", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
+		l, err := e.openLedger()
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		n, err := l.VerifyChain(cmd.Context())
+		if err != nil {
+			return &api.Error{Text: err.Error(), Code: api.ExitNo}
+		}
+		if e.json {
+			e.print(map[string]any{"ok": true, "entries": n})
+			return nil
+		}
+		fmt.Fprintf(e.out, "%d entries, each bound to the one before it\n", n)
+		return nil
+	}))
+	return cmd
+}
+
+func (e *env) openLedger() (*ledger.Ledger, error) {
+	cfg, err := e.loadForClient()
+	if err != nil {
+		return nil, err
+	}
+	return ledger.OpenReadOnly(cfg.Resolve(cfg.State))
+}

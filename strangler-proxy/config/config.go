@@ -1,0 +1,235 @@
+// Package config reads strangler.yaml: strictly, whole, and with the line of
+// every problem. It also edits owner words in place, keeping every other byte
+// of the file.
+//
+// Start at [Load] and [SetOwners].
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"stranglerfig/migrations/mapping"
+	"stranglerfig/strangler-proxy/route"
+)
+
+// Config is a whole, valid file.
+type Config struct {
+	Path         string // of the file; relative paths in it are resolved against its folder
+	Listen       string
+	Admin        Admin
+	State        string // folder of the ledger
+	AccessLog    string // a file, "stdout" or "off"
+	Monolith     Backend
+	Capabilities []Capability // in the order of the file
+	Paths        route.Profile
+	Hold         Hold
+	Drain        time.Duration // how long SIGTERM waits for requests under way
+	Shadow       Shadow
+	Evidence     Evidence
+	Redact       []string // further fields and headers that a recording must not keep
+	Links        []Link
+}
+
+// Admin is the control API.
+type Admin struct{ Listen, Token string }
+
+// Backend is one application.
+type Backend struct {
+	URL      string
+	Database string // DSN; empty where no data moves
+	Health   string // path that answers 2xx when it is well; empty: a connection is enough
+	Build    string // path that answers the build's identity; empty: none
+}
+
+// Hold bounds what a switch may keep waiting.
+type Hold struct {
+	Requests int
+	Bytes    int64
+	Wait     time.Duration
+}
+
+// Shadow bounds mirroring and says when it is enough.
+type Shadow struct {
+	Queue   int   // mirrored requests waiting
+	Body    int64 // bytes compared of each answer
+	Enough  int   // comparisons without a mismatch that a gate asks for
+	Timeout time.Duration
+}
+
+// Evidence says how long a proof holds.
+type Evidence struct{ MaxAge time.Duration }
+
+// Link is a TCP link between a service and what it depends on, which chaos
+// experiments may break: the service is pointed at Listen.
+type Link struct{ Name, Listen, To string }
+
+// Capability is one business capability that is being extracted.
+type Capability struct {
+	Name     string
+	Service  Backend
+	CanaryBy string // cookie:NAME, header:NAME, client-ip, or "" for a signed cookie of our own
+	Routes   []route.Route
+	Data     *mapping.Plan // nil where no data moves
+	Contract string        // path of the contract file; empty where there is none
+	Waivers  []Waiver
+	Line     int
+}
+
+// Waiver is a named person's exception from a gate, until a date.
+type Waiver struct {
+	Gate   string    `json:"gate"`
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+	Until  time.Time `json:"until"`
+}
+
+// Gates are the kinds of evidence that a step may need, which is what a waiver
+// may name.
+var Gates = []string{"health", "contract", "data", "shadow", "verify", "rehearsal"}
+
+// Problem is one thing that is wrong with a file.
+type Problem struct {
+	Line int    `json:"line"`
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// Error holds every problem of a file.
+type Error struct {
+	Path     string    `json:"path"`
+	Problems []Problem `json:"problems"`
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	for i, p := range e.Problems {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "%s:%d: %s", e.Path, p.Line, p.Text)
+		if p.Hint != "" {
+			fmt.Fprintf(&b, "\n  hint: %s", p.Hint)
+		}
+	}
+	return b.String()
+}
+
+// Load reads and checks a file. The error is an *Error when the file could be
+// read but is not valid.
+func Load(path string) (*Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the config: %w", err)
+	}
+	return Parse(path, raw, os.LookupEnv)
+}
+
+// Capability returns a capability by its name.
+func (c *Config) Capability(name string) (*Capability, bool) {
+	for i := range c.Capabilities {
+		if c.Capabilities[i].Name == name {
+			return &c.Capabilities[i], true
+		}
+	}
+	return nil, false
+}
+
+// Names lists the capabilities.
+func (c *Config) Names() []string {
+	names := make([]string, len(c.Capabilities))
+	for i, p := range c.Capabilities {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// Route returns a declared route by its ID.
+func (c *Config) Route(id string) (route.Route, bool) {
+	id = strings.Join(strings.Fields(id), " ")
+	for _, p := range c.Capabilities {
+		for _, r := range p.Routes {
+			if r.ID == id {
+				return r, true
+			}
+		}
+	}
+	return route.Route{}, false
+}
+
+// AllRoutes lists the routes of every capability in the order of the file.
+func (c *Config) AllRoutes() []route.Route {
+	var all []route.Route
+	for _, p := range c.Capabilities {
+		all = append(all, p.Routes...)
+	}
+	return all
+}
+
+// Resolve makes a path of the file absolute.
+func (c *Config) Resolve(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	joined := filepath.Join(filepath.Dir(c.Path), path)
+	if absolute, err := filepath.Abs(joined); err == nil {
+		return absolute
+	}
+	return joined // the working folder is gone
+}
+
+// Digest names what a capability's evidence is bound to: everything declared
+// about it but the owner words and the waivers, which change along the way, and
+// the contract, which evidence is bound to by what is in it.
+func (p *Capability) Digest() string {
+	type bound struct {
+		Service      Backend
+		CanaryBy     string
+		Routes       []string
+		Writes       []bool
+		EncodedSlash []bool
+		Plan         string
+	}
+	b := bound{Service: p.Service, CanaryBy: p.CanaryBy}
+	for _, r := range p.Routes {
+		b.Routes = append(b.Routes, r.ID)
+		b.Writes = append(b.Writes, r.Writes)
+		b.EncodedSlash = append(b.EncodedSlash, r.EncodedSlash)
+	}
+	if p.Data != nil {
+		b.Plan = p.Data.Digest()
+	}
+	raw, err := json.Marshal(b)
+	if err != nil {
+		panic(err) // plain strings and numbers always marshal
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
+}
+
+// Waiver returns the waiver of a gate that holds at a moment.
+func (p *Capability) Waiver(gate string, now time.Time) (Waiver, bool) {
+	for _, w := range p.Waivers {
+		if w.Gate == gate && now.Before(w.Until) {
+			return w, true
+		}
+	}
+	return Waiver{}, false
+}
+
+// WritesOwner returns what the words of the write routes say, which is one
+// word for all of them; false where the capability has no write route.
+func (p *Capability) WritesOwner() (route.Stage, bool) {
+	for _, r := range p.Routes {
+		if r.Writes {
+			return r.Owner.Stage, true
+		}
+	}
+	return route.Monolith, false
+}

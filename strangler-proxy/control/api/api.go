@@ -1,0 +1,219 @@
+// Package api is the language of the admin API: its documents, and a client
+// for them. The server is package control, which owns what they mean.
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"stranglerfig/migrations/change"
+)
+
+// Status is where everything stands.
+type Status struct {
+	Config       string       `json:"config"`            // path of the file
+	Problem      string       `json:"problem,omitempty"` // why the file on disk is not in force
+	Listen       string       `json:"listen"`
+	PID          int          `json:"pid"`
+	Since        time.Time    `json:"since"`
+	Capabilities []Capability `json:"capabilities"`
+}
+
+// Capability is where one capability stands.
+type Capability struct {
+	Name       string    `json:"name"`
+	Service    string    `json:"service"`
+	Health     Finding   `json:"health"`
+	WriteOwner string    `json:"write_owner"`
+	Epoch      uint64    `json:"epoch,omitempty"`
+	Held       int       `json:"held"` // writes waiting now
+	Routes     []Route   `json:"routes"`
+	Data       *Data     `json:"data,omitempty"`
+	Gates      []Finding `json:"gates"` // of a write cutover
+	Shadow     []Shadow  `json:"shadow,omitempty"`
+}
+
+// Route is one route, with what is wanted, what is obeyed, and why they differ.
+type Route struct {
+	ID         string `json:"route"`
+	Capability string `json:"capability"`
+	Writes     bool   `json:"writes"`
+	Wanted     string `json:"wanted"`
+	Actual     string `json:"actual"`
+	Why        string `json:"why,omitempty"`
+}
+
+// Data is where a capability's data stands.
+type Data struct {
+	State    string            `json:"state"`
+	Owner    change.Side       `json:"owner"`
+	Epoch    uint64            `json:"epoch"`
+	Live     bool              `json:"live"` // both streams run
+	Lag      int64             `json:"lag"`  // log entries the follower has not applied
+	Verified time.Time         `json:"verified,omitzero"`
+	Tables   []change.Progress `json:"tables,omitempty"`
+	Problem  string            `json:"problem,omitempty"`
+	Last     json.RawMessage   `json:"last_switch,omitempty"`
+}
+
+// Shadow is what mirroring found on a route.
+type Shadow struct {
+	Route        string       `json:"route"`
+	Compared     int64        `json:"compared"`
+	Mismatched   int64        `json:"mismatched"`
+	Incomparable int64        `json:"incomparable"`
+	Dropped      int64        `json:"dropped"`
+	Differences  []Difference `json:"differences,omitempty"`
+	More         int64        `json:"more,omitempty"`
+}
+
+// Difference is one distinct difference with an example.
+type Difference struct {
+	Times       int64  `json:"times"`
+	Example     string `json:"example"`
+	Path        string `json:"path"`
+	Kind        string `json:"kind"`
+	Expected    string `json:"expected"`
+	Actual      string `json:"actual"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+// Verdict of a gate.
+type Verdict string
+
+// The verdicts. Missing means that nobody has looked, or not lately, or at
+// something else: which is a no with a command to get on.
+const (
+	Pass    Verdict = "pass"
+	Fail    Verdict = "fail"
+	Missing Verdict = "missing"
+	Waived  Verdict = "waived"
+)
+
+// Finding is what a gate says.
+type Finding struct {
+	Gate    string  `json:"gate"`
+	Verdict Verdict `json:"verdict"`
+	Text    string  `json:"text"`
+	Command string  `json:"command,omitempty"` // what would settle it
+}
+
+// Open reports whether the finding lets one pass.
+func (f Finding) Open() bool { return f.Verdict == Pass || f.Verdict == Waived }
+
+// Step is one step of the playbook.
+type Step struct {
+	Name    string `json:"name"`
+	State   string `json:"state"` // done, next, later
+	Text    string `json:"text,omitempty"`
+	Command string `json:"command,omitempty"`
+}
+
+// Playbook is the ladder of one capability.
+type Playbook struct {
+	Capability string    `json:"capability"`
+	Steps      []Step    `json:"steps"`
+	Needs      []Finding `json:"needs,omitempty"` // of the next step
+	Command    string    `json:"command,omitempty"`
+}
+
+// Entry is one entry of the ledger.
+type Entry struct {
+	Seq        int64           `json:"seq"`
+	At         time.Time       `json:"at"`
+	Capability string          `json:"capability,omitempty"`
+	Kind       string          `json:"kind"`
+	Actor      string          `json:"actor"`
+	Text       string          `json:"text"`
+	Detail     json.RawMessage `json:"detail,omitempty"`
+	Hash       string          `json:"hash"`
+}
+
+// ExplainRequest asks what would happen to a request.
+type ExplainRequest struct {
+	Method  string              `json:"method"`
+	Target  string              `json:"target"`
+	Host    string              `json:"host,omitempty"`
+	Headers map[string][]string `json:"headers,omitempty"`
+}
+
+// EvidenceRequest files the result of a check.
+type EvidenceRequest struct {
+	Capability    string          `json:"capability"`
+	Kind          string          `json:"kind"`
+	Verdict       string          `json:"verdict"`
+	Summary       string          `json:"summary"`
+	Details       json.RawMessage `json:"details,omitempty"`
+	Contract      string          `json:"contract,omitempty"`
+	Config        string          `json:"config,omitempty"`
+	MonolithBuild string          `json:"monolith_build,omitempty"`
+	ServiceBuild  string          `json:"service_build,omitempty"`
+	By            string          `json:"by"`
+}
+
+// FaultRequest breaks a link for at most Lease.
+type FaultRequest struct {
+	Kind   string        `json:"kind"`
+	Delay  time.Duration `json:"delay,omitempty"`
+	Jitter time.Duration `json:"jitter,omitempty"`
+	Bytes  int64         `json:"bytes,omitempty"`
+	Lease  time.Duration `json:"lease"`
+}
+
+// RecordRequest records a capability's live traffic for a while.
+type RecordRequest struct {
+	Capability string        `json:"capability"`
+	For        time.Duration `json:"for"`
+}
+
+// Recorded is the result of recording.
+type Recorded struct {
+	Exchanges int64           `json:"exchanges"`
+	Dropped   int64           `json:"dropped"`
+	Tape      string          `json:"tape"` // the redacted raw recording
+	Contract  json.RawMessage `json:"contract"`
+}
+
+// OperateRequest carries the options of an operation on a capability.
+type OperateRequest struct {
+	Confirm string `json:"confirm,omitempty"` // complete
+	Repair  bool   `json:"repair,omitempty"`  // verify
+	DryRun  bool   `json:"dry_run,omitempty"` // prepare
+	Why     string `json:"why,omitempty"`     // cutover, rollback
+	By      string `json:"by,omitempty"`
+}
+
+// Event is one line of a long operation's answer: progress while it runs, and
+// one result or error at the end.
+type Event struct {
+	Progress *change.Progress `json:"progress,omitempty"`
+	Step     *StepTime        `json:"step,omitempty"`
+	Text     string           `json:"text,omitempty"`
+	Result   json.RawMessage  `json:"result,omitempty"`
+	Error    *Error           `json:"error,omitempty"`
+}
+
+// StepTime is one step of a switch.
+type StepTime struct {
+	Name string  `json:"name"`
+	MS   float64 `json:"ms"`
+}
+
+// Error is an error that a person can act on. Code is the exit code of the
+// command that meets it.
+type Error struct {
+	Text string          `json:"error"`
+	Hint string          `json:"hint,omitempty"`
+	Code int             `json:"code"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Exit codes of every verb.
+const (
+	ExitYes       = 0
+	ExitNo        = 1
+	ExitNotEnough = 2 // not enough evidence to say yes
+	ExitFailed    = 3 // the tool itself could not do its work
+)

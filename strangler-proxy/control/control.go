@@ -1,0 +1,340 @@
+// Package control brings what the config wants about: it admits owners through
+// gates, hands the proxy what to obey, runs the engine's moves, files evidence,
+// and answers the admin API.
+//
+// Start at [Start]; one reconciliation is [Control.reconcile].
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"stranglerfig/contract-tests/chaos"
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/engine"
+	"stranglerfig/migrations/ledger"
+	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/shadow"
+	"stranglerfig/strangler-proxy/upstream"
+)
+
+// Options are what a control is made of.
+type Options struct {
+	Config string       // path of strangler.yaml
+	Log    *slog.Logger // the control's own log
+	Access io.Writer    // where access_log: stdout goes
+	// At is told the named points of switches; see [engine.Points].
+	At func(point string)
+}
+
+// Control is a running strangler.
+type Control struct {
+	o        Options
+	started  time.Time
+	token    string
+	ledger   *ledger.Ledger
+	engine   *engine.Engine
+	proxy    *proxy.Proxy
+	shadow   *shadow.Shadow
+	recorder *recorder
+	links    *chaos.Links
+	registry *prometheus.Registry
+	probes   *probes
+	faults   *faults
+
+	reloading   sync.Mutex // so that a file read earlier is not in force later
+	reconciling sync.Mutex // one reconciliation at a time
+
+	mu       sync.Mutex // guards everything below
+	cfg      *config.Config
+	raw      []byte // the text that cfg was parsed from
+	problem  string // why the file on disk is not in force
+	backends map[string]*upstream.Backend
+	actual   map[string]route.Owner
+	why      map[string]string // route -> why actual is not what is wanted
+	unopened map[string]string // capability -> why its move could not be opened
+	// publications counts the switches whose owners were named; unwritten marks
+	// those whose words could not be saved in the file.
+	publications int
+	unwritten    map[string]bool
+
+	ctx    context.Context
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	access io.Closer
+	public *http.Server
+	admin  *http.Server
+	URL    string        // where clients are served
+	Admin  string        // where the admin API is
+	nudge  chan struct{} // tells watch to look again now
+	failed chan error
+}
+
+// Start reads the config, takes the state and the ports, resumes what an
+// earlier process left, and serves. Everything is running when it returns.
+func Start(ctx context.Context, o Options) (*Control, error) {
+	cfg, err := config.Load(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	led, err := ledger.Open(cfg.Resolve(cfg.State), time.Now)
+	if err != nil {
+		return nil, err
+	}
+	c := &Control{
+		o: o, started: time.Now(), ledger: led, registry: prometheus.NewRegistry(), links: chaos.NewLinks(),
+		raw: raw, backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{},
+		nudge: make(chan struct{}, 1), failed: make(chan error, 2),
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	if err := c.begin(ctx, cfg); err != nil {
+		return nil, errors.Join(err, c.Close(ctx))
+	}
+	return c, nil
+}
+
+func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
+	var err error
+	if c.token, err = adminToken(cfg); err != nil {
+		return err
+	}
+	if err := c.abandoned(ctx, cfg); err != nil {
+		return err
+	}
+	public, err := listen("listen", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	admin, err := listen("admin.listen", cfg.Admin.Listen)
+	if err != nil {
+		return errors.Join(err, public.Close())
+	}
+	access, err := c.accessLog(cfg)
+	if err != nil {
+		return errors.Join(err, public.Close(), admin.Close())
+	}
+	c.build(cfg, access)
+	if err := c.remember(ctx, cfg); err != nil {
+		return errors.Join(err, public.Close(), admin.Close())
+	}
+	for _, l := range cfg.Links {
+		if _, err := c.links.Open(l.Name, l.Listen, l.To); err != nil {
+			return errors.Join(fmt.Errorf("chaos.links: %w", err), public.Close(), admin.Close())
+		}
+	}
+	c.serve(public, admin)
+	if err := c.reconcile(ctx, cfg, true); err != nil {
+		return err
+	}
+	c.wg.Go(c.watch)
+	return nil
+}
+
+// build makes the parts and wires them.
+func (c *Control) build(cfg *config.Config, access *slog.Logger) {
+	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	bounds := engine.Bounds{Requests: cfg.Hold.Requests, Bytes: cfg.Hold.Bytes, Wait: cfg.Hold.Wait}
+	c.probes = newProbes()
+	c.recorder = &recorder{}
+	c.faults = &faults{control: c, active: map[string]*fault{}}
+	c.shadow = shadow.New(shadow.Options{
+		Queue: cfg.Shadow.Queue, Body: cfg.Shadow.Body, Timeout: cfg.Shadow.Timeout, Metrics: c.registry, Backends: c.sides,
+		Owner:  c.leader,
+		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
+	})
+	c.proxy = proxy.New(proxy.Options{
+		Log: access, Metrics: proxy.NewMetrics(c.registry), Key: []byte(c.token), Bounds: bounds,
+		Synced:    func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
+		Observers: []proxy.Observer{c.shadow, c.recorder},
+	})
+	c.engine = engine.New(engine.Options{
+		Ledger: c.ledger, Routes: c.proxy, Log: c.o.Log, Bounds: bounds, At: c.o.At, Published: c.published,
+	})
+}
+
+// listen takes a port, or says who else might have it.
+func listen(what, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, &api.Error{
+			Text: fmt.Sprintf("%s: the address %s is taken by another process", what, addr),
+			Hint: "stop that process, or change " + what + " in strangler.yaml", Code: api.ExitFailed,
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return l, nil
+}
+
+// tokenFile is where the admin token lies when the config names none.
+const tokenFile = "admin-token"
+
+// adminToken returns the config's token, or one made up at the first start.
+func adminToken(cfg *config.Config) (string, error) {
+	if cfg.Admin.Token != "" {
+		return cfg.Admin.Token, nil
+	}
+	path := filepath.Join(cfg.Resolve(cfg.State), tokenFile)
+	raw, err := os.ReadFile(path)
+	if err == nil && len(strings.TrimSpace(string(raw))) > 0 {
+		return strings.TrimSpace(string(raw)), nil
+	}
+	token := rand.Text()
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep the admin token: %w", err)
+	}
+	return token, nil
+}
+
+// Token returns the admin token that a config's server uses, for its clients.
+func Token(cfg *config.Config) (string, error) {
+	if cfg.Admin.Token != "" {
+		return cfg.Admin.Token, nil
+	}
+	raw, err := os.ReadFile(filepath.Join(cfg.Resolve(cfg.State), tokenFile))
+	if err != nil {
+		return "", fmt.Errorf("read the admin token: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+func (c *Control) accessLog(cfg *config.Config) (*slog.Logger, error) {
+	switch cfg.AccessLog {
+	case "off":
+		return nil, nil
+	case "stdout":
+		return slog.New(slog.NewJSONHandler(c.o.Access, nil)), nil
+	}
+	f, err := os.OpenFile(cfg.Resolve(cfg.AccessLog), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("access_log: %w", err)
+	}
+	c.access = f
+	return slog.New(slog.NewJSONHandler(f, nil)), nil
+}
+
+const (
+	headerTimeout = 10 * time.Second
+	maxHeader     = 64 << 10
+	adminWait     = 5 * time.Second // for admin requests under way at the end
+)
+
+// serve starts both servers.
+func (c *Control) serve(public, admin net.Listener) {
+	c.URL, c.Admin = "http://"+public.Addr().String(), "http://"+admin.Addr().String()
+	c.public = &http.Server{Handler: c.proxy, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader, IdleTimeout: 2 * time.Minute}
+	c.admin = &http.Server{Handler: c.handler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader}
+	for server, l := range map[*http.Server]net.Listener{c.public: public, c.admin: admin} {
+		c.wg.Go(func() {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				c.failed <- err
+			}
+		})
+	}
+}
+
+// Failed reports a server that ended by itself.
+func (c *Control) Failed() <-chan error { return c.failed }
+
+// Close drains: no new connection is taken, requests under way are finished
+// for as long as the config says, then everything ends. A switch under way is
+// finished or undone by the next start.
+func (c *Control) Close(ctx context.Context) error {
+	c.stop()
+	var errs []error
+	if c.public != nil {
+		drain := 10 * time.Second
+		if cfg := c.config(); cfg != nil {
+			drain = cfg.Drain
+		}
+		bounded, cancel := context.WithTimeout(ctx, drain)
+		if err := c.public.Shutdown(bounded); err != nil {
+			c.o.Log.Warn("some requests did not end in time and are cut off", "drain", drain.String())
+			errs = append(errs, c.public.Close())
+		}
+		cancel()
+	}
+	if c.faults != nil {
+		c.faults.close()
+	}
+	if c.engine != nil {
+		errs = append(errs, c.engine.Close())
+	}
+	if c.admin != nil {
+		// After the engine: its operations are what admin requests wait for.
+		bounded, cancel := context.WithTimeout(ctx, adminWait)
+		if c.admin.Shutdown(bounded) != nil {
+			errs = append(errs, c.admin.Close())
+		}
+		cancel()
+	}
+	if c.shadow != nil {
+		c.shadow.Close()
+	}
+	c.wg.Wait()
+	errs = append(errs, c.links.Close(), c.ledger.Close())
+	if c.access != nil {
+		errs = append(errs, c.access.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// config returns the config in force.
+func (c *Control) config() *config.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg
+}
+
+// sides returns both backends of a capability.
+func (c *Control) sides(capability string) (monolith, service *upstream.Backend) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cfg == nil {
+		return nil, nil
+	}
+	if p, ok := c.cfg.Capability(capability); ok {
+		service = c.backends[p.Service.URL]
+	}
+	return c.backends[c.cfg.Monolith.URL], service
+}
+
+// sideConfig returns what the config says about one side of a capability.
+func sideConfig(cfg *config.Config, p *config.Capability, side change.Side) config.Backend {
+	if side == change.Service {
+		return p.Service
+	}
+	return cfg.Monolith
+}
+
+// leader returns the side whose data leads, the monolith while nobody has been
+// named.
+func (c *Control) leader(capability string) change.Side {
+	if owner, known := c.proxy.Owner(capability); known {
+		return owner
+	}
+	return change.Monolith
+}

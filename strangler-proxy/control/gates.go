@@ -1,0 +1,394 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/ledger"
+	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/route"
+)
+
+// cutoverGates are what a write cutover needs.
+var cutoverGates = []string{"health", "contract", "data", "verify", "rehearsal"}
+
+// gatesOf lists what a route needs to have its owner.
+func gatesOf(r route.Route, data bool) []string {
+	gates := map[route.Stage][]string{
+		route.Shadow:  {"health"},
+		route.Canary:  {"health", "contract"},
+		route.Service: {"health", "contract"},
+	}[r.Owner.Stage]
+	if data && r.Owner.Stage >= route.Canary {
+		gates = append(gates, "data")
+	}
+	if r.Owner.Stage == route.Service && !r.Writes {
+		gates = append(gates, "shadow")
+	}
+	return gates
+}
+
+// findings asks gates. routeID names the route for gates that are per route.
+func (c *Control) findings(ctx context.Context, p *config.Capability, routeID string, gates []string) []api.Finding {
+	var all []api.Finding
+	for _, gate := range gates {
+		f := c.finding(ctx, p, routeID, gate)
+		if !f.Open() {
+			if w, ok := p.Waiver(gate, time.Now()); ok {
+				f = api.Finding{Gate: gate, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", gate, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func (c *Control) finding(ctx context.Context, p *config.Capability, routeID, gate string) api.Finding {
+	switch gate {
+	case "health":
+		return c.healthGate(ctx, p)
+	case "contract":
+		return c.contractGate(ctx, p, routeID)
+	case "data":
+		return c.dataGate(ctx, p)
+	case "verify":
+		return c.verifyGate(ctx, p)
+	case "rehearsal":
+		return c.rehearsalGate(ctx, p)
+	case "shadow":
+		return c.shadowGate(ctx, p, routeID)
+	}
+	panic("unknown gate " + gate)
+}
+
+func (c *Control) healthGate(ctx context.Context, p *config.Capability) api.Finding {
+	f := api.Finding{Gate: "health", Verdict: api.Pass, Text: "the service answers"}
+	if err := c.health(ctx, p); err != nil {
+		f.Verdict, f.Text, f.Command = api.Fail, err.Error(), "start the service at "+p.Service.URL
+	}
+	return f
+}
+
+// contractGate asks for the contract's evidence. A cutover, which has no route,
+// also asks that the interactions that write were exercised.
+func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeID string) api.Finding {
+	f := api.Finding{Gate: "contract", Verdict: api.Missing, Command: "strangler contract verify " + p.Name}
+	if p.Contract == "" {
+		f.Text = "no contract is declared"
+		f.Command = fmt.Sprintf("strangler contract record %s --out %s.pact.json, then set capabilities.%s.contract", p.Name, p.Name, p.Name)
+		return f
+	}
+	now, err := c.subject(ctx, p)
+	if err == nil {
+		now.Contract, err = ContractDigest(p.Contract)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		f.Text = "the contract " + p.Contract + " does not exist yet"
+		f.Command = fmt.Sprintf("strangler contract record %s --out %s", p.Name, p.Contract)
+		return f
+	}
+	if err != nil {
+		f.Text = err.Error()
+		return f
+	}
+	f, evidence := c.filed(ctx, p, f, now)
+	var counts map[string]int
+	known := json.Unmarshal(evidence.Details, &counts) == nil
+	if f.Verdict == api.Pass && c.writes(routeID) && (!known || counts["not-exercised"] > 0) {
+		f.Verdict, f.Command = api.Missing, "strangler contract verify "+p.Name+" --unsafe --states --target monolith=URL,service=URL"
+		f.Text = fmt.Sprintf("%d interactions were not exercised, which moving writes needs; they belong on a pair of applications of their own", counts["not-exercised"])
+		if !known {
+			f.Text = "the evidence does not say what was exercised"
+		}
+	}
+	return f
+}
+
+// writes reports whether a gate is asked for writes: for a cutover, which has no
+// route, or for a write route.
+func (c *Control) writes(routeID string) bool {
+	r, ok := c.config().Route(routeID)
+	return !ok || r.Writes
+}
+
+// filed finds the latest evidence of a gate's kind and says what it is worth
+// for what there is now.
+func (c *Control) filed(ctx context.Context, p *config.Capability, f api.Finding, now ledger.Subject) (api.Finding, ledger.Evidence) {
+	all, err := c.ledger.Evidence(ctx, p.Name, f.Gate)
+	if err != nil {
+		f.Text = err.Error()
+		return f, ledger.Evidence{}
+	}
+	at := slices.IndexFunc(all, func(e ledger.Evidence) bool { return e.Subject.Route == now.Route })
+	if at < 0 {
+		f.Text = "no " + f.Gate + " evidence is on file"
+		return f, ledger.Evidence{}
+	}
+	e := all[at]
+	age := time.Since(e.At)
+	changed := e.Subject.Changed(now)
+	switch {
+	case changed != "":
+		f.Text = fmt.Sprintf("the %s evidence of %s is void: %s changed since", f.Gate, e.At.Local().Format(time.DateTime), changed)
+	case age > c.config().Evidence.MaxAge:
+		f.Text = fmt.Sprintf("the %s evidence is %s old; %s is the limit", f.Gate, age.Round(time.Minute), c.config().Evidence.MaxAge)
+	case e.Verdict == "pass":
+		f.Verdict, f.Text, f.Command = api.Pass, e.Summary, ""
+	case e.Verdict == "fail":
+		f.Verdict, f.Text = api.Fail, e.Summary
+	default:
+		f.Text = e.Summary
+	}
+	return f, e
+}
+
+func (c *Control) dataGate(ctx context.Context, p *config.Capability) api.Finding {
+	f := api.Finding{Gate: "data", Verdict: api.Pass, Text: "no data moves"}
+	if p.Data == nil {
+		return f
+	}
+	st, err := c.engine.Status(ctx, p.Name)
+	switch {
+	case err != nil:
+		f.Verdict, f.Text = api.Missing, err.Error()
+	case st.State == "complete":
+		f.Text = "the move is complete"
+	case !st.Rest():
+		f.Verdict, f.Text, f.Command = api.Missing, "the data is "+st.State+", not ready", nextDataCommand(p.Name, st.State)
+	case !st.Live():
+		f.Verdict, f.Text, f.Command = api.Fail, "a stream is down: "+firstOf(st.Forward.Problem, st.Reverse.Problem, "it has just started"), "strangler status "+p.Name
+	default:
+		f.Text = "the data is " + st.State + ", both streams are live"
+	}
+	return f
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// nextDataCommand names the command that brings a move on.
+func nextDataCommand(name, state string) string {
+	verb := map[string]string{
+		"planned": "prepare", "cancelled": "prepare", "preparing": "prepare", "prepared": "copy", "copying": "copy", "catching-up": "verify",
+	}[state]
+	if verb == "" {
+		return "strangler data status " + name
+	}
+	return "strangler data " + verb + " " + name
+}
+
+func (c *Control) verifyGate(ctx context.Context, p *config.Capability) api.Finding {
+	f := api.Finding{Gate: "verify", Verdict: api.Missing, Command: "strangler data verify " + p.Name}
+	st, err := c.engine.Status(ctx, p.Name)
+	switch {
+	case err != nil:
+		f.Text = err.Error()
+	case !st.Rest() || st.Verified.IsZero():
+		f.Text = "the two sides have not been proven equal"
+		if cmd := nextDataCommand(p.Name, st.State); cmd != "" && !st.Rest() {
+			f.Command = cmd
+		}
+	case time.Since(st.Verified) > c.config().Evidence.MaxAge:
+		f.Text = "the last clean verification is too old"
+	default:
+		f.Verdict, f.Command = api.Pass, ""
+		f.Text = "both sides were equal at " + st.Verified.Local().Format(time.TimeOnly)
+	}
+	return f
+}
+
+func (c *Control) rehearsalGate(ctx context.Context, p *config.Capability) api.Finding {
+	f := api.Finding{Gate: "rehearsal", Verdict: api.Missing, Command: "strangler data rehearse " + p.Name}
+	now, err := c.subject(ctx, p)
+	if err != nil {
+		f.Text = err.Error()
+		return f
+	}
+	f, _ = c.filed(ctx, p, f, now)
+	return f
+}
+
+// shadowGate asks what is being compared now, and otherwise what was filed when
+// enough had been.
+func (c *Control) shadowGate(ctx context.Context, p *config.Capability, routeID string) api.Finding {
+	f := api.Finding{Gate: "shadow", Verdict: api.Missing, Command: fmt.Sprintf("strangler own %q shadow", routeID)}
+	now, err := c.subject(ctx, p)
+	if err != nil {
+		f.Text = err.Error()
+		return f
+	}
+	now.Route = routeID
+	for _, count := range c.shadow.Counts() {
+		if count.Route != routeID || count.Compared == 0 {
+			continue
+		}
+		enough := int64(c.config().Shadow.Enough)
+		summary := fmt.Sprintf("%d of %d mirrored answers matched", count.Matched, count.Compared)
+		switch {
+		case count.Mismatched > 0:
+			f.Verdict, f.Text, f.Command = api.Fail, summary, "strangler status "+p.Name
+			c.fileShadow(ctx, p, now, "fail", summary)
+			return f
+		case count.Compared < enough:
+			f.Text = fmt.Sprintf("%s; %d are asked for", summary, enough)
+			return f
+		}
+		f.Verdict, f.Text, f.Command = api.Pass, summary, ""
+		c.fileShadow(ctx, p, now, "pass", summary)
+		return f
+	}
+	f, _ = c.filed(ctx, p, f, now)
+	return f
+}
+
+// fileMismatches asks the shadow gates of routes that differ, which files it:
+// nobody has to ask before a restart for a mismatch to be remembered.
+func (c *Control) fileMismatches(ctx context.Context, cfg *config.Config) {
+	for _, count := range c.shadow.Counts() {
+		if p, ok := cfg.Capability(count.Capability); ok && count.Mismatched > 0 {
+			c.shadowGate(ctx, p, count.Route)
+		}
+	}
+}
+
+// fileShadow files what was found, once for what there is now: a restart must
+// not forget a mismatch.
+func (c *Control) fileShadow(ctx context.Context, p *config.Capability, now ledger.Subject, verdict, summary string) {
+	before, _ := c.filed(ctx, p, api.Finding{Gate: "shadow", Verdict: api.Missing}, now)
+	if string(before.Verdict) == verdict {
+		return
+	}
+	if _, err := c.ledger.AddEvidence(ctx, ledger.Evidence{
+		Capability: p.Name, Kind: "shadow", Verdict: verdict, Summary: summary, Subject: now, By: "control", At: time.Now(),
+	}); err != nil {
+		c.o.Log.Error("the shadow evidence could not be filed", "error", err)
+	}
+}
+
+// fileRehearsal files how a rehearsal went.
+func (c *Control) fileRehearsal(ctx context.Context, p *config.Capability, to change.Side, verdict, summary string, detail any) error {
+	now, err := c.subject(ctx, p)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	kind := "rehearsal"
+	if to == change.Monolith {
+		kind = "rollback-rehearsal" // which says nothing about the way to the service
+	}
+	_, err = c.ledger.AddEvidence(ctx, ledger.Evidence{
+		Capability: p.Name, Kind: kind, Verdict: verdict, Summary: summary, Details: raw, Subject: now, By: "engine", At: time.Now(),
+	})
+	return err
+}
+
+// closedGates returns the findings that do not let one pass.
+func closedGates(all []api.Finding) []api.Finding {
+	var closed []api.Finding
+	for _, f := range all {
+		if !f.Open() {
+			closed = append(closed, f)
+		}
+	}
+	return closed
+}
+
+// refusal is closed gates in one line.
+func refusal(closed []api.Finding) string {
+	parts := make([]string, len(closed))
+	for i, f := range closed {
+		parts[i] = f.Gate + ": " + f.Text
+		if f.Command != "" {
+			parts[i] += " (run: " + f.Command + ")"
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// closedError refuses a step: no where something is known to be wrong, not
+// enough evidence where nobody has looked.
+func closedError(what string, closed []api.Finding) error {
+	e := &api.Error{Text: what + " is refused", Code: api.ExitNotEnough}
+	var hints []string
+	for _, f := range closed {
+		e.Text += "\n  " + f.Gate + ": " + f.Text
+		if f.Verdict == api.Fail {
+			e.Code = api.ExitNo
+		}
+		if f.Command != "" && !slices.Contains(hints, f.Command) {
+			hints = append(hints, f.Command)
+		}
+	}
+	e.Hint = strings.Join(hints, "\nhint: ")
+	return e
+}
+
+// buildOf returns the side's build identity, "" where it declares none.
+func (c *Control) buildOf(ctx context.Context, p *config.Capability, side change.Side) (string, error) {
+	monolith, service := c.sides(p.Name)
+	backend := monolith
+	if side == change.Service {
+		backend = service
+	}
+	path := sideConfig(c.config(), p, side).Build
+	if backend == nil {
+		return "", fmt.Errorf("the %s of %s is not known to the proxy yet", side, p.Name)
+	}
+	if path == "" {
+		return "", nil
+	}
+	build, err := c.probes.ask(ctx, backend.URL.String()+path, func(ctx context.Context) (string, error) {
+		body, err := backend.Get(ctx, path)
+		return strings.TrimSpace(string(body)), err
+	})
+	if err != nil {
+		return "", fmt.Errorf("the build of %s cannot be told: %w", backend.Name, err)
+	}
+	return build, nil
+}
+
+// health asks whether a capability's service is well.
+func (c *Control) health(ctx context.Context, p *config.Capability) error {
+	_, service := c.sides(p.Name)
+	if service == nil {
+		return fmt.Errorf("%s is not known to the proxy yet", p.Service.URL)
+	}
+	_, err := c.probes.ask(ctx, "health "+p.Service.URL, func(ctx context.Context) (string, error) {
+		return "", service.Check(ctx, p.Service.Health)
+	})
+	return err
+}
+
+// subject is what evidence about a capability is bound to now, the contract
+// aside, which only its own evidence is about.
+func (c *Control) subject(ctx context.Context, p *config.Capability) (ledger.Subject, error) {
+	s := ledger.Subject{Config: p.Digest()}
+	var err error
+	if s.MonolithBuild, err = c.buildOf(ctx, p, change.Monolith); err != nil {
+		return s, err
+	}
+	if s.ServiceBuild, err = c.buildOf(ctx, p, change.Service); err != nil {
+		return s, err
+	}
+	if c.probes.changed(p.Name, s) {
+		c.shadow.Forget(p.Name) // what was compared is not there any more
+	}
+	return s, nil
+}

@@ -1,0 +1,169 @@
+package control
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/labstack/echo/v4"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/engine"
+	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/route"
+)
+
+// operation is one verb on a capability whose data moves.
+type operation func(c *Control, ctx context.Context, p *config.Capability, q api.OperateRequest, out *lines) (any, error)
+
+var operations = map[string]operation{
+	"prepare":  (*Control).prepare,
+	"copy":     (*Control).copy,
+	"verify":   (*Control).verify,
+	"rehearse": (*Control).rehearse,
+	"cancel":   (*Control).cancel,
+	"complete": (*Control).complete,
+	"cutover":  (*Control).cutover,
+	"rollback": (*Control).rollback,
+}
+
+// postOperation runs a verb and answers with its events. The operation goes on
+// when the client hangs up: nothing is left half done because of that.
+func (c *Control) postOperation(x echo.Context) error {
+	var q api.OperateRequest
+	if err := x.Bind(&q); err != nil {
+		return err
+	}
+	run, ok := operations[x.Param("verb")]
+	if !ok {
+		return echo.ErrNotFound
+	}
+	p, err := c.movable(x.Param("capability"))
+	if err != nil {
+		return err
+	}
+	return stream(x, func(ctx context.Context, out *lines) (any, error) {
+		defer c.wake()
+		return run(c, engine.WithActor(ctx, q.By), p, q, out)
+	})
+}
+
+// wake has the gates asked again soon: something has changed.
+func (c *Control) wake() {
+	select {
+	case c.nudge <- struct{}{}:
+	default: // it has been said already
+	}
+}
+
+// Plan is what preparing would do.
+type Plan struct {
+	Problems   map[change.Side][]change.Problem `json:"problems"`
+	Statements map[change.Side][]string         `json:"statements"`
+}
+
+func (c *Control) prepare(ctx context.Context, p *config.Capability, q api.OperateRequest, _ *lines) (any, error) {
+	if q.DryRun {
+		problems, statements, err := c.engine.Preflight(ctx, p.Name)
+		return Plan{Problems: problems, Statements: statements}, err
+	}
+	if err := c.engine.Prepare(ctx, p.Name); err != nil {
+		return nil, err
+	}
+	return c.dataStatus(ctx, p)
+}
+
+func (c *Control) dataStatus(ctx context.Context, p *config.Capability) (any, error) {
+	return c.engine.Status(ctx, p.Name)
+}
+
+func (c *Control) copy(ctx context.Context, p *config.Capability, _ api.OperateRequest, out *lines) (any, error) {
+	if err := c.engine.Copy(ctx, p.Name, out.progress()); err != nil {
+		return nil, err
+	}
+	return c.dataStatus(ctx, p)
+}
+
+// progress passes a long operation's progress on.
+func (l *lines) progress() engine.Watch {
+	return func(p change.Progress) { l.send(api.Event{Progress: &p}) }
+}
+
+func (l *lines) steps() func(engine.StepTime) {
+	return func(s engine.StepTime) { l.send(api.Event{Step: &api.StepTime{Name: s.Name, MS: s.MS}}) }
+}
+
+func (c *Control) verify(ctx context.Context, p *config.Capability, q api.OperateRequest, out *lines) (any, error) {
+	report, err := c.engine.Verify(ctx, p.Name, q.Repair, out.progress())
+	if err == nil && !report.Clean {
+		err = &api.Error{
+			Text: fmt.Sprintf("%s: %d rows compared, %d differences", p.Name, report.Rows, int64(len(report.Differences))+report.Dropped),
+			Hint: "strangler data verify " + p.Name + " --repair makes the follower equal to the owner", Code: api.ExitNo,
+		}
+	}
+	return report, err
+}
+
+func (c *Control) rehearse(ctx context.Context, p *config.Capability, _ api.OperateRequest, out *lines) (any, error) {
+	result, err := c.engine.Rehearse(ctx, p.Name, out.steps())
+	switch {
+	case err != nil && result.Kind == "":
+		return nil, err // it did not begin, which proves nothing
+	case err != nil:
+		if fileErr := c.fileRehearsal(ctx, p, result.To, "fail", err.Error(), result); fileErr != nil {
+			c.o.Log.Error("the rehearsal could not be filed", "error", fileErr)
+		}
+		return result, err
+	}
+	summary := fmt.Sprintf("held, fenced, drained and turned back in %.0f ms; %d rows proven on the way back", result.PauseMS, result.Proven)
+	return result, c.fileRehearsal(ctx, p, result.To, "pass", summary, result)
+}
+
+// cancel brings the reads home first: the service's tables will be empty.
+func (c *Control) cancel(ctx context.Context, p *config.Capability, _ api.OperateRequest, _ *lines) (any, error) {
+	st, err := c.engine.Status(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	if st.Owner == change.Monolith && st.State != "planned" && st.State != "cancelled" {
+		if err := c.published(ctx, p.Name, change.Monolith); err != nil {
+			return nil, fmt.Errorf("bring the routes home before the data goes: %w", err)
+		}
+	}
+	if err := c.engine.Cancel(ctx, p.Name); err != nil {
+		return nil, err
+	}
+	return c.dataStatus(ctx, p)
+}
+
+func (c *Control) complete(ctx context.Context, p *config.Capability, q api.OperateRequest, _ *lines) (any, error) {
+	owner, _ := c.proxy.Owner(p.Name)
+	for _, r := range c.routes(p) {
+		if r.Actual != route.Service.String() && q.Confirm == p.Name && owner == change.Service {
+			return nil, &api.Error{
+				Text: fmt.Sprintf("%s is still answered by the monolith, whose tables would be gone", r.ID),
+				Hint: fmt.Sprintf("strangler own %s service", p.Name), Code: api.ExitNo,
+			}
+		}
+	}
+	if err := c.engine.Complete(ctx, p.Name, q.Confirm); err != nil {
+		return nil, err
+	}
+	return c.dataStatus(ctx, p)
+}
+
+func (c *Control) cutover(ctx context.Context, p *config.Capability, q api.OperateRequest, out *lines) (any, error) {
+	return c.switchTo(ctx, p, change.Service, q, out)
+}
+
+func (c *Control) rollback(ctx context.Context, p *config.Capability, q api.OperateRequest, out *lines) (any, error) {
+	return c.switchTo(ctx, p, change.Monolith, q, out)
+}
+
+func (c *Control) switchTo(ctx context.Context, p *config.Capability, to change.Side, q api.OperateRequest, out *lines) (any, error) {
+	result, err := c.Switch(ctx, p.Name, to, q.Why, out.steps())
+	if err != nil && result.Kind == "" {
+		return nil, err
+	}
+	return result, err
+}

@@ -1,0 +1,79 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"stranglerfig/migrations/ledger"
+)
+
+// probes remembers answers of backends for a moment, so that looking at the
+// gates every second does not ask them every time.
+type probes struct {
+	mu       sync.Mutex
+	known    map[string]probe
+	subjects map[string]ledger.Subject // capability -> the last one seen
+}
+
+type probe struct {
+	answer string
+	err    error
+	at     time.Time
+}
+
+const (
+	probeAge     = time.Second
+	probeTimeout = 2 * time.Second
+)
+
+func newProbes() *probes {
+	return &probes{known: map[string]probe{}, subjects: map[string]ledger.Subject{}}
+}
+
+// ask returns the remembered answer, or asks.
+func (p *probes) ask(ctx context.Context, what string, ask func(context.Context) (string, error)) (string, error) {
+	p.mu.Lock()
+	have, ok := p.known[what]
+	p.mu.Unlock()
+	if ok && time.Since(have.at) < probeAge {
+		return have.answer, have.err
+	}
+	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	answer, err := ask(bounded)
+	p.mu.Lock()
+	p.known[what] = probe{answer, err, time.Now()}
+	p.mu.Unlock()
+	return answer, err
+}
+
+// forget makes the next question be asked anew.
+func (p *probes) forget() {
+	p.mu.Lock()
+	clear(p.known)
+	p.mu.Unlock()
+}
+
+// changed notes what there is now and reports whether it was another before.
+func (p *probes) changed(capability string, now ledger.Subject) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, known := p.subjects[capability]
+	p.subjects[capability] = now
+	return known && before != now
+}
+
+// ContractDigest names the contents of a contract file.
+func ContractDigest(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read the contract: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8]), nil
+}

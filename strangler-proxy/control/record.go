@@ -1,0 +1,142 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"stranglerfig/contract-tests/tape"
+	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/route"
+)
+
+// recorder lets a tape listen to the proxy while someone records.
+type recorder struct {
+	mu         sync.Mutex
+	capability string
+	tape       *tape.Recorder
+}
+
+// Wants implements [proxy.Observer]. Only the monolith's answers are recorded:
+// they are what the contract is about.
+func (k *recorder) Wants(r *route.Route, d route.Decision) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.tape != nil && r != nil && r.Capability == k.capability && d.Side == change.Monolith
+}
+
+// Observe implements [proxy.Observer].
+func (k *recorder) Observe(x *proxy.Exchange) {
+	k.mu.Lock()
+	to := k.tape
+	k.mu.Unlock()
+	if to == nil {
+		return
+	}
+	to.Offer(tape.Exchange{
+		At: x.At, Route: x.Route.ID, Capability: x.Route.Capability, Owner: string(x.Decision.Side), Epoch: x.Decision.Epoch,
+		Request:   tape.Request{Method: x.Method, Path: x.Path, Query: x.Query, Header: x.Header, Body: x.Body},
+		Response:  tape.Response{Status: x.Status, Header: x.Answer, Body: x.AnswerBody},
+		Truncated: x.Truncated,
+	})
+}
+
+func (k *recorder) begin(capability string, t *tape.Recorder) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tape != nil {
+		return &api.Error{Text: "the traffic of " + k.capability + " is being recorded already", Hint: "wait for that recording to end", Code: api.ExitNo}
+	}
+	k.capability, k.tape = capability, t
+	return nil
+}
+
+func (k *recorder) end() {
+	k.mu.Lock()
+	k.tape = nil
+	k.mu.Unlock()
+}
+
+const maxRecording = time.Hour
+
+// Record records a capability's live traffic for a while and distils a
+// contract from it. The tape stays in the state's folder, redacted.
+func (c *Control) Record(ctx context.Context, q api.RecordRequest, tell func(string)) (api.Recorded, error) {
+	cfg := c.config()
+	p, ok := cfg.Capability(q.Capability)
+	if !ok {
+		return api.Recorded{}, unknownCapability(cfg, q.Capability)
+	}
+	if q.For <= 0 || q.For > maxRecording {
+		return api.Recorded{}, &api.Error{Text: fmt.Sprintf("%s is not a time to record for: accepted are 1s to %s", q.For, maxRecording), Code: api.ExitNo}
+	}
+	dir := filepath.Join(cfg.Resolve(cfg.State), "tapes")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return api.Recorded{}, err
+	}
+	path := filepath.Join(dir, p.Name+"-"+time.Now().UTC().Format("20060102T150405.000")+".ndjson")
+	t, err := tape.NewRecorder(path, tape.NewRedactor([]byte(c.token), cfg.Redact), tape.RecorderOptions{})
+	if err != nil {
+		return api.Recorded{}, err
+	}
+	if err := c.recorder.begin(p.Name, t); err != nil {
+		return api.Recorded{}, err
+	}
+	defer c.recorder.end()
+	if err := t.Start(); err != nil {
+		return api.Recorded{}, err
+	}
+	listenFor(ctx, c.ctx, q.For, func() { tell(fmt.Sprintf("%d exchanges", t.Stats().Written)) })
+	c.recorder.end()
+	if err := t.Stop(); err != nil {
+		return api.Recorded{}, fmt.Errorf("record: %w", err)
+	}
+	return distilled(p.Name, path, t.Stats())
+}
+
+// listenFor waits, telling every second, until the time is up or one of the
+// contexts ends.
+func listenFor(ctx, life context.Context, d time.Duration, tell func()) {
+	end := time.NewTimer(d)
+	defer end.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-life.Done():
+			return
+		case <-second.C:
+			tell()
+		}
+	}
+}
+
+func distilled(capability, path string, stats tape.Stats) (api.Recorded, error) {
+	r := api.Recorded{Exchanges: int64(stats.Written), Dropped: int64(stats.Dropped), Tape: path}
+	exchanges, _, err := tape.Load(path)
+	if err != nil {
+		return r, fmt.Errorf("read the tape: %w", err)
+	}
+	if len(exchanges) == 0 {
+		return r, &api.Error{
+			Text: "no traffic of " + capability + " passed while recording, so there is no contract to write",
+			Hint: "record for longer, or while clients are active: --for 1m", Code: api.ExitNotEnough,
+		}
+	}
+	var text bytes.Buffer
+	if err := tape.Distill(exchanges, "clients", capability).Write(&text); err != nil {
+		return r, fmt.Errorf("write the contract: %w", err)
+	}
+	r.Contract = text.Bytes()
+	return r, nil
+}

@@ -1,0 +1,115 @@
+package route
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"stranglerfig/migrations/change"
+)
+
+// Client is what a decision needs to know of whoever sent a request.
+type Client struct {
+	Bucket int  // 0 to 9999, from [Bucket]
+	Fresh  bool // wrote something that the follower may not have yet
+}
+
+// Capability is what a decision needs to know of a capability at a moment.
+type Capability struct {
+	Data  bool        // its data is moved, so writes obey WriteOwner alone
+	Known bool        // somebody has named the owner of its writes
+	Held  bool        // writes wait
+	Owner change.Side // of the writes
+	Epoch uint64
+	Stale bool // the follower is too far behind to answer reads
+}
+
+// Decision is who answers, and why.
+type Decision struct {
+	Side   change.Side `json:"side"`
+	Mirror bool        `json:"mirror"` // send a copy to the other side and compare
+	Hold   bool        `json:"hold"`   // the write waits until writes are released
+	Epoch  uint64      `json:"epoch"`
+	Reason string      `json:"reason"`
+}
+
+// Bucket hashes a client's key into 10,000 buckets: the same on every replica,
+// and independent from route to route only through the salt.
+func Bucket(salt, key string) int {
+	sum := sha256.Sum256([]byte(salt + "\x00" + key))
+	return int(binary.BigEndian.Uint64(sum[:8]) % 10_000)
+}
+
+// Decide says who answers a request for a route; r is nil where none is
+// declared.
+//
+// Writes of a capability whose data moves obey the write owner and nothing
+// else, because the databases do. Reads obey the route's word, except that a
+// client reads what it has written and that nobody reads a stale follower.
+func Decide(r *Route, method string, cl Client, c Capability) Decision {
+	if r == nil {
+		return Decision{Side: change.Monolith, Reason: "no route is declared, so the monolith answers"}
+	}
+	if r.WritesWith(method) {
+		return decideWrite(r, c)
+	}
+	d := decideRead(r, cl)
+	d.Epoch = c.Epoch
+	if !c.Data || !c.Known || d.Side == c.Owner {
+		return d
+	}
+	switch {
+	case c.Stale:
+		d.Side, d.Mirror = c.Owner, false
+		d.Reason = fmt.Sprintf("the %s's data is too far behind, so the write owner answers", c.Owner.Other())
+	case cl.Fresh:
+		d.Side, d.Mirror = c.Owner, false
+		d.Reason = "the client has just written, so the write owner answers"
+	}
+	return d
+}
+
+// WritesWith reports whether a request with a method is a write of the route. A
+// route that was declared without a method reads with the methods that read.
+func (r *Route) WritesWith(method string) bool {
+	return r.Writes && (r.method != "" || !Reads(method))
+}
+
+func decideWrite(r *Route, c Capability) Decision {
+	if !c.Data {
+		side := change.Monolith
+		if r.Owner.Stage == Service {
+			side = change.Service
+		}
+		return Decision{Side: side, Reason: fmt.Sprintf("route %q is a write route owned by the %s", r.ID, side)}
+	}
+	d := Decision{Side: c.Owner, Epoch: c.Epoch, Hold: c.Held || !c.Known}
+	switch {
+	case !c.Known:
+		d.Side, d.Reason = change.Monolith, "the owner of the writes is not known yet, so they wait"
+	case c.Held:
+		d.Reason = "a switch is under way, so writes wait"
+	default:
+		d.Reason = fmt.Sprintf("the %s owns the writes of %s at epoch %d", c.Owner, r.Capability, c.Epoch)
+	}
+	return d
+}
+
+func decideRead(r *Route, cl Client) Decision {
+	switch r.Owner.Stage {
+	case Shadow:
+		d := Decision{Side: change.Monolith, Mirror: r.Owner.Takes(cl.Bucket), Reason: "the monolith answers a shadow route; this request is not in its share"}
+		if d.Mirror {
+			d.Reason = "the monolith answers, the service is mirrored and compared"
+		}
+		return d
+	case Canary:
+		if r.Owner.Takes(cl.Bucket) {
+			return Decision{Side: change.Service, Reason: fmt.Sprintf("bucket %d is within %s", cl.Bucket, r.Owner)}
+		}
+		return Decision{Side: change.Monolith, Reason: fmt.Sprintf("bucket %d is outside %s", cl.Bucket, r.Owner)}
+	case Service:
+		return Decision{Side: change.Service, Reason: fmt.Sprintf("route %q is owned by the service", r.ID)}
+	}
+	return Decision{Side: change.Monolith, Reason: fmt.Sprintf("route %q is owned by the monolith", r.ID)}
+}

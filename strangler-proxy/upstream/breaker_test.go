@@ -1,0 +1,85 @@
+package upstream
+
+import (
+	"testing"
+	"time"
+)
+
+// PassPause lets the pause of an open breaker be over.
+func (b *Backend) PassPause() {
+	b.breaker.mu.Lock()
+	defer b.breaker.mu.Unlock()
+	b.breaker.until = time.Time{}
+}
+
+// StayOpen puts the next trial off for as long as a test may last.
+func (b *Backend) StayOpen() {
+	b.breaker.mu.Lock()
+	defer b.breaker.mu.Unlock()
+	b.breaker.until = time.Now().Add(time.Hour)
+}
+
+// opened returns a breaker that opened at a moment.
+func opened(at time.Time) *breaker {
+	var k breaker
+	for range trip {
+		k.admit(at)
+		k.failed(at)
+	}
+	return &k
+}
+
+func TestAnOpenBreakerAdmitsOneTrialAfterAPause(t *testing.T) {
+	at := time.Unix(1000, 0)
+	k := opened(at)
+	if k.admit(at) || k.admit(at.Add(pauseForTrial-1)) {
+		t.Error("a request was admitted during the pause")
+	}
+	if !k.admit(at.Add(pauseForTrial)) {
+		t.Error("the trial was not admitted")
+	}
+	if k.admit(at.Add(pauseForTrial)) || k.admit(at.Add(time.Hour)) {
+		t.Error("a second request was admitted while the trial is under way")
+	}
+}
+
+func TestATrialDecides(t *testing.T) {
+	at := time.Unix(1000, 0)
+	later := at.Add(pauseForTrial)
+	for name, row := range map[string]struct {
+		ends            func(k *breaker)
+		now, afterPause bool // whether the next requests are admitted
+		several         bool // and not only one of them
+	}{
+		"well":        {(*breaker).succeeded, true, true, true},
+		"badly":       {func(k *breaker) { k.failed(later) }, false, true, false},
+		"nobody knew": {(*breaker).undecided, true, false, false},
+	} {
+		k := opened(at)
+		k.admit(later)
+		row.ends(k)
+		if got := k.admit(later); got != row.now {
+			t.Errorf("%s: the next request was admitted: %v", name, got)
+		}
+		if got := k.admit(later.Add(pauseForTrial)); got != row.afterPause {
+			t.Errorf("%s: the one after a pause was admitted: %v", name, got)
+		}
+		if got := k.admit(later.Add(pauseForTrial)); got != row.several {
+			t.Errorf("%s: one more was admitted: %v", name, got)
+		}
+	}
+}
+
+func TestASuccessForgetsEarlierFailures(t *testing.T) {
+	at := time.Unix(1000, 0)
+	var k breaker
+	for range 3 {
+		for range trip - 1 {
+			k.failed(at)
+		}
+		k.succeeded()
+	}
+	if !k.admit(at) {
+		t.Error("failures that were not in a row opened the breaker")
+	}
+}
