@@ -27,13 +27,23 @@ type load struct {
 	reads    int
 	writes   int
 	affected int
-	n        int            // operations begun, for keys and fixtures
-	seen     map[string]int // "read 200" -> how often
-	surprise map[string]int // statuses that were not allowed
+	n        int                 // operations begun, for keys and fixtures
+	seen     map[string]int      // "read 200" -> how often
+	surprise map[string]surprise // statuses that were not allowed
 }
 
+// surprise is how often something was seen that is not allowed, and what the
+// first such answer said: the words tell whose answer it was.
+type surprise struct {
+	times int
+	words string
+}
+
+// surpriseWords bounds, in bytes, what is quoted of such an answer.
+const surpriseWords = 200
+
 func newLoad(r *run, fixtures []string) *load {
-	return &load{r: r, fixtures: fixtures, seen: map[string]int{}, surprise: map[string]int{}}
+	return &load{r: r, fixtures: fixtures, seen: map[string]int{}, surprise: map[string]surprise{}}
 }
 
 // start lets the clients work until the returned function is called, which
@@ -103,7 +113,7 @@ func (l *load) try(ctx context.Context, kind string, op *Operation, key, fixture
 	bounded, cancel := context.WithTimeout(ctx, op.Timeout)
 	defer cancel()
 	start := time.Now()
-	status, header, err := l.r.send(bounded, op.Request, key, fixture)
+	status, header, body, err := l.r.fetch(bounded, op.Request, key, fixture)
 	took := time.Since(start)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,9 +128,22 @@ func (l *load) try(ctx context.Context, kind string, op *Operation, key, fixture
 		l.affected++
 	}
 	if !allowed(op.Allow, status) {
-		l.surprise[fmt.Sprintf("a %s saw status %d", kind, status)]++
+		what := fmt.Sprintf("a %s saw status %d", kind, status)
+		s := l.surprise[what]
+		if s.times++; s.words == "" {
+			s.words = words(body, err)
+		}
+		l.surprise[what] = s
 	}
 	return status, err
+}
+
+// words is what an answer said, or why there was none, in short.
+func words(body []byte, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(body[:min(len(body), surpriseWords)]))
 }
 
 func allowed(list []int, status int) bool {
@@ -144,8 +167,8 @@ func (l *load) surprises() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []string
-	for what, n := range l.surprise {
-		all = append(all, fmt.Sprintf("%s (%d times), which the experiment does not allow", what, n))
+	for what, s := range l.surprise {
+		all = append(all, fmt.Sprintf("%s (%d times), which the experiment does not allow: %q", what, s.times, s.words))
 	}
 	sort.Strings(all)
 	return all
@@ -154,13 +177,8 @@ func (l *load) surprises() []string {
 // bodyLimit bounds how much of an answer is read.
 const bodyLimit = 4 << 20
 
-// send sends a request of the experiment. An answer that breaks off counts as
+// fetch sends a request of the experiment. An answer that breaks off counts as
 // none: status 0.
-func (r *run) send(ctx context.Context, q Request, key, fixture string) (int, http.Header, error) {
-	status, header, _, err := r.fetch(ctx, q, key, fixture)
-	return status, header, err
-}
-
 func (r *run) fetch(ctx context.Context, q Request, key, fixture string) (int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, q.Method, r.o.BaseURL+r.fill(q.Path, key, fixture), strings.NewReader(r.fill(q.Body, key, fixture)))
 	if err != nil {

@@ -204,7 +204,7 @@ func (r *run) step(ctx context.Context, s Step) (err error) {
 func (r *run) probe(ctx context.Context) string {
 	for _, p := range r.e.Steady.Probes {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
-		status, _, err := r.send(bounded, p.Request, "", "")
+		status, _, _, err := r.fetch(bounded, p.Request, "", "")
 		cancel()
 		if err != nil {
 			return fmt.Sprintf("%s: %v", p.Name, err)

@@ -19,7 +19,7 @@ import (
 
 const (
 	// timeout limits one question.
-	timeout = time.Second
+	timeout = 2 * time.Second
 	// nameLife is how long a name is believed without asking again.
 	nameLife = 30 * time.Second
 	// namesPerQuestion keeps addresses short.
