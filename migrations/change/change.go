@@ -13,6 +13,7 @@ package change
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -171,10 +172,15 @@ var (
 	ErrStaleRunner = errors.New("the stream has been taken over or has moved on")
 	// ErrFenceTimeout: writers in flight did not end within the bound.
 	ErrFenceTimeout = errors.New("writers did not end within the bound")
+	// ErrCannotFollow: the log has something that cannot be followed, or has
+	// lost something that should have been. Trying again does not help: the
+	// move is paused until a person has looked, and resumes with a log that
+	// begins anew and a verification that repairs.
+	ErrCannotFollow = errors.New("cannot be followed any further")
 	// ErrForgotten: the log does not reach back to the position, or ends before
-	// it: the stream cannot go on, because the database was restored or its log
-	// was cut.
-	ErrForgotten = errors.New("the log does not hold the position to read from; the data has to be copied anew")
+	// it: the database was restored or replaced, or its log was cut. It is an
+	// ErrCannotFollow.
+	ErrForgotten = fmt.Errorf("the log does not hold the position to read from, so changes were missed: %w", ErrCannotFollow)
 	// ErrNotPrepared: the control tables are missing.
 	ErrNotPrepared = errors.New("the database is not prepared for this move")
 )
@@ -219,6 +225,20 @@ type Database interface {
 	// Read returns changes after from, up to about limit of them. An empty
 	// batch with To == from means nothing is new.
 	Read(ctx context.Context, from Position, limit int) (Batch, error)
+	// Retained returns about how many bytes of log the move keeps from being
+	// recycled.
+	Retained(ctx context.Context) (int64, error)
+	// Release lets go of all of it, so that the database is never endangered by
+	// a move that stands still. The log cannot be followed after that; Recut
+	// begins it anew.
+	Release(ctx context.Context) error
+	// Recut begins the log anew and returns where: everything written after
+	// that will be in it, and what was missed is for a verification to find.
+	// What was retained before is let go.
+	Recut(ctx context.Context) (Position, error)
+	// Restart moves a stream to a position in a log that began anew, and takes
+	// it away from whoever had it.
+	Restart(ctx context.Context, stream string, at Position) error
 	// Acknowledge lets the log forget changes up to a position that is
 	// durable on the follower.
 	Acknowledge(ctx context.Context, upTo Position) error

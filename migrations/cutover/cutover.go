@@ -28,6 +28,7 @@ const (
 	Copying    Phase = "copying"     // rows are being copied; changes gather in the log
 	CatchingUp Phase = "catching-up" // both streams run; not yet proven equal
 	Ready      Phase = "ready"       // both streams run and the sides were proven equal
+	Paused     Phase = "paused"      // something happened that cannot be followed; nothing runs until a person says so
 	Holding    Phase = "holding"     // new writes wait at the proxy, old ones end
 	Fencing    Phase = "fencing"     // the losing database is told to refuse writers
 	Draining   Phase = "draining"    // the fence's marker travels to the gaining side
@@ -64,7 +65,7 @@ type Move struct {
 	// The switch under way; zero at rest.
 	To        change.Side `json:"to,omitempty"`
 	Rehearsal bool        `json:"rehearsal,omitempty"`
-	Why       string      `json:"why,omitempty"` // of an abort
+	Why       string      `json:"why,omitempty"` // of an abort, or of a pause
 }
 
 // New returns a move about which nothing has been done: the monolith owns.
@@ -91,11 +92,13 @@ const (
 	Switch   Event = "switch"
 	Rehearse Event = "rehearse"
 	Cancel   Event = "cancel"
+	Resume   Event = "resume"
 	Finish   Event = "complete"
 
 	Done     Event = "done"     // the phase's actions succeeded
 	Verified Event = "verified" // a whole verification was clean
 	Diverged Event = "diverged" // a verification was not
+	Pause    Event = "pause"    // a log cannot be followed any further, or has grown too long
 
 	Failed    Event = "failed"    // an action before the claim failed, or a bound was reached
 	Unknown   Event = "unknown"   // the claim was sent and its outcome is not known
@@ -111,6 +114,7 @@ type Action string
 // The actions.
 const (
 	PrepareBoth   Action = "prepare both sides"
+	Recut         Action = "begin the logs that broke anew"
 	Backfill      Action = "copy the missing chunks"
 	Follow        Action = "follow both sides"
 	BumpGainer    Action = "bump the attempt on the gainer"
@@ -142,7 +146,9 @@ func at(p ...Phase) []Phase { return p }
 
 // table is the whole machine. Anything it does not list is refused.
 //
-// Three rows deserve a word. Failed before the claim needs only the loser: our
+// Four rows deserve a word. A move that resumes copies, because the pause may
+// have come before the copy was complete; where it was, nothing is missing and
+// the sides are followed at once. Failed before the claim needs only the loser: our
 // own claim was never sent and an older coordinator's was killed by the bump,
 // so clients are released even when the gainer is unreachable. Unknown and
 // Crashed may not assume that: they bump first, which makes any claim still
@@ -150,8 +156,10 @@ func at(p ...Phase) []Phase { return p }
 var table = []transition{
 	{at(Planned, Preparing, Cancelled), Prepare, Preparing, []Action{PrepareBoth}},
 	{at(Preparing), Done, Prepared, nil},
-	{at(Prepared, Copying), Copy, Copying, []Action{Backfill}},
+	{at(Prepared, Copying), Copy, Copying, []Action{Recut, Backfill}},
 	{at(Copying), Done, CatchingUp, []Action{Follow}},
+	{at(Prepared, Copying, CatchingUp, Ready, Paused), Pause, Paused, []Action{StopStreams}},
+	{at(Paused), Resume, Copying, []Action{Recut, Backfill}},
 	{at(CatchingUp, Ready), Verified, Ready, nil},
 	{at(CatchingUp, Ready), Diverged, CatchingUp, nil},
 
@@ -172,9 +180,9 @@ var table = []transition{
 	{at(Recovering), Claimed, Flipping, []Action{Flip, Release, Publish}},
 	{at(Recovering), Unclaimed, Aborting, []Action{UnfenceLoser, Release}},
 
-	{at(Preparing, Prepared, Copying, CatchingUp, Ready, Cancelling), Cancel, Cancelling, []Action{StopStreams, Dismantle}},
+	{at(Preparing, Prepared, Copying, CatchingUp, Ready, Paused, Cancelling), Cancel, Cancelling, []Action{StopStreams, Dismantle}},
 	{at(Cancelling), Done, Cancelled, nil},
-	{at(Ready, Completing), Finish, Completing, []Action{StopStreams, Retire, Dismantle}},
+	{at(Ready, Paused, Completing), Finish, Completing, []Action{StopStreams, Retire, Dismantle}},
 	{at(Completing), Done, Complete, nil},
 }
 
@@ -213,13 +221,16 @@ func (m Move) Step(e Event, why string) (Move, []Action, error) {
 		next.Phase, do = Aborting, []Action{UnfenceLoser, Release}
 	case m.Phase == Flipping && e == Done:
 		next.Owner, next.Epoch = m.To, m.Epoch+1
-	case e == Failed || e == Unknown || e == Crashed || e == Unclaimed:
+	case e == Failed || e == Unknown || e == Crashed || e == Unclaimed || e == Pause:
 		if why != "" {
 			next.Why = why
 		}
 	}
 	if !next.Phase.Switching() {
-		next.To, next.Rehearsal, next.Why = "", false, ""
+		next.To, next.Rehearsal = "", false
+		if next.Phase != Paused {
+			next.Why = ""
+		}
 	}
 	return next, do, nil
 }
@@ -259,6 +270,8 @@ func (m Move) hint(e Event) string {
 		return "copy it first"
 	case CatchingUp:
 		return "verify it first"
+	case Paused:
+		return "resume it first"
 	case Complete:
 		return "the move is over; the monolith's tables were retired"
 	case Cancelling:

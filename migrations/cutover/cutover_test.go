@@ -246,7 +246,7 @@ func (x *explorer) atRest(m cutover.Move, w world) {
 func TestEveryPhaseCanBeLeft(t *testing.T) {
 	rows := cutover.Table()
 	for _, p := range []cutover.Phase{cutover.Planned, cutover.Preparing, cutover.Prepared, cutover.Copying, cutover.CatchingUp,
-		cutover.Ready, cutover.Holding, cutover.Fencing, cutover.Draining, cutover.Claiming, cutover.Flipping, cutover.Aborting,
+		cutover.Ready, cutover.Paused, cutover.Holding, cutover.Fencing, cutover.Draining, cutover.Claiming, cutover.Flipping, cutover.Aborting,
 		cutover.Recovering, cutover.Cancelling, cutover.Cancelled, cutover.Completing} {
 		left := false
 		for _, row := range strings.Split(rows, "\n") {

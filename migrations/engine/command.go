@@ -181,6 +181,8 @@ func (m *move) performAtRest(ctx context.Context, a cutover.Action, watch Watch)
 			return fmt.Errorf("prepare the monolith's database: %w", err)
 		}
 		return m.raiseEpoch(ctx)
+	case cutover.Recut:
+		return m.recut(ctx)
 	case cutover.Backfill:
 		return m.backfill(ctx, watch)
 	case cutover.Follow:
@@ -213,7 +215,8 @@ func (m *move) dismantle(ctx context.Context) error {
 		return fmt.Errorf("dismantle the monolith's database: %w", err)
 	}
 	m.mu.Lock()
-	m.verified = verification{}
+	m.verified, m.broken = verification{}, nil
+	m.retained = map[change.Side]int64{}
 	m.tables = map[string]change.Progress{}
 	m.mu.Unlock()
 	return nil

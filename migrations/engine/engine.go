@@ -39,6 +39,10 @@ type Options struct {
 	// are verified in the background; default 2 s. It keeps the part of the
 	// verification that falls into a switch's pause small.
 	Audit time.Duration
+
+	// Guard is how often the log that each move keeps is held against its
+	// budget; default 5 s.
+	Guard time.Duration
 }
 
 // Spec names a move: what is moved, by which mapping, between which databases.
@@ -47,6 +51,10 @@ type Spec struct {
 	Plan       *mapping.Plan
 	Monolith   string // DSN
 	Service    string // DSN
+	// LogBudget bounds the log that either database keeps for the move, in
+	// bytes; past it the move pauses and lets its log go. Default:
+	// [DefaultLogBudget].
+	LogBudget int64
 }
 
 func (s Spec) dsn(side change.Side) string {
@@ -97,6 +105,9 @@ func New(o Options) *Engine {
 	if o.Audit == 0 {
 		o.Audit = 2 * time.Second
 	}
+	if o.Guard == 0 {
+		o.Guard = guardEvery
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &Engine{o: o, ctx: ctx, stop: stop, moves: map[string]*move{}}
 }
@@ -107,6 +118,9 @@ func New(o Options) *Engine {
 // held. Opening the same spec again does nothing; opening a changed mapping is
 // refused unless the move is at rest with nothing installed.
 func (e *Engine) Open(ctx context.Context, s Spec) error {
+	if s.LogBudget == 0 {
+		s.LogBudget = DefaultLogBudget
+	}
 	e.mu.Lock()
 	m, known := e.moves[s.Capability]
 	if !known {
@@ -124,6 +138,7 @@ func (e *Engine) Open(ctx context.Context, s Spec) error {
 		return fmt.Errorf("open move %s: %w", s.Capability, err)
 	}
 	settled := make(chan struct{})
+	e.wg.Go(func() { m.guard(e.ctx) })
 	e.wg.Go(func() {
 		m.resume(e.ctx)
 		close(settled)
@@ -191,7 +206,10 @@ func (e *Engine) exclusively(asked context.Context, capability string, run func(
 	}
 	defer leave()
 	if !m.op.TryLock() {
-		return fmt.Errorf("%s: %w", capability, ErrBusy)
+		if !m.settling.Load() {
+			return fmt.Errorf("%s: %w", capability, ErrBusy)
+		}
+		m.op.Lock() // a pause of its own, which is over in a moment
 	}
 	defer m.op.Unlock()
 	return m.operate(e.ctx, asked, run)

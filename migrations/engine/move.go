@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stranglerfig/migrations/change"
@@ -22,17 +23,20 @@ type move struct {
 	// work besides by whatever does anything: an operation waits for the
 	// background audit, and the audit never gets in an operation's way.
 	op, work sync.Mutex
+	settling atomic.Bool // op is held by a pause of the move's own
 
 	mu       sync.Mutex // guards everything below
 	spec     Spec
 	state    cutover.Move
 	verified verification
 	kept     verification    // the last one the ledger has: no log above it is forgotten
+	broken   []change.Side   // whose logs have to begin anew before they can be followed
 	gainer   change.Position // end of the gaining side's log when the switch under way began
 	dbs      map[change.Side]change.Database
 	streams  map[change.Side]*stream // by the side they read from
 	unfollow func()                  // stops the streams and the audit, and waits
 	tables   map[string]change.Progress
+	retained map[change.Side]int64 // bytes of log kept for the move, when last looked at
 	last     *SwitchResult
 	problem  string
 	actor    string // who asked for the operation under way; "" is nobody
@@ -55,6 +59,7 @@ type detail struct {
 	Move     cutover.Move    `json:"move"`
 	Verified verification    `json:"verified"`
 	Gainer   change.Position `json:"gainer,omitempty"`
+	Broken   []change.Side   `json:"broken,omitempty"`
 	Last     *SwitchResult   `json:"last,omitempty"`
 }
 
@@ -62,7 +67,7 @@ func newMove(e *Engine, s Spec) *move {
 	return &move{
 		e: e, spec: s, state: cutover.New(),
 		dbs: map[change.Side]change.Database{}, streams: map[change.Side]*stream{},
-		tables: map[string]change.Progress{},
+		tables: map[string]change.Progress{}, retained: map[change.Side]int64{},
 	}
 }
 
@@ -76,7 +81,7 @@ func (m *move) load(ctx context.Context) error {
 	if err := json.Unmarshal(rec.Detail, &d); err != nil {
 		return fmt.Errorf("read its record: %w", err)
 	}
-	m.state, m.verified, m.kept, m.gainer, m.last = d.Move, d.Verified, d.Verified, d.Gainer, d.Last
+	m.state, m.verified, m.kept, m.gainer, m.broken, m.last = d.Move, d.Verified, d.Verified, d.Gainer, d.Broken, d.Last
 	if installed(m.state.Phase) && rec.PlanDigest != m.spec.Plan.Digest() {
 		return fmt.Errorf("the mapping was changed while the move is %s: restore it, or cancel the move and prepare again", m.state.Settled())
 	}
@@ -88,6 +93,9 @@ func (m *move) load(ctx context.Context) error {
 func (m *move) adopt(s Spec) error {
 	m.mu.Lock()
 	same := m.spec.Plan.Digest() == s.Plan.Digest() && m.spec.Monolith == s.Monolith && m.spec.Service == s.Service
+	if same {
+		m.spec.LogBudget = s.LogBudget // which may change at any time
+	}
 	m.mu.Unlock()
 	if same {
 		return nil
@@ -173,7 +181,7 @@ func (m *move) remember(ctx context.Context) error {
 // record is the move as the ledger keeps it.
 func (m *move) record() (ledger.MoveRecord, verification, error) {
 	m.mu.Lock()
-	d := detail{Move: m.state, Verified: m.verified, Gainer: m.gainer, Last: m.last}
+	d := detail{Move: m.state, Verified: m.verified, Gainer: m.gainer, Broken: m.broken, Last: m.last}
 	digest := m.spec.Plan.Digest()
 	m.mu.Unlock()
 	raw, err := json.Marshal(d)
@@ -285,7 +293,11 @@ func (m *move) follow(ctx context.Context, fresh bool) error {
 		s := newStream(id, from, m.dbs[from], m.dbs[from.Other()], m.spec.Plan, runner, start[from])
 		s.keep = func() change.Position { return m.keep(from) }
 		m.streams[from] = s
-		wg.Go(func() { s.run(life) })
+		wg.Go(func() {
+			if err := s.run(life); errors.Is(err, change.ErrCannotFollow) {
+				m.pauseFor(s, err)
+			}
+		})
 	}
 	wg.Go(func() { m.audit(life) })
 	m.unfollow = func() { cancel(); wg.Wait() }

@@ -21,6 +21,8 @@ type Status struct {
 	Verified   time.Time         `json:"verified,omitzero"` // the last clean verification
 	Last       *SwitchResult     `json:"last_switch,omitempty"`
 	Problem    string            `json:"problem,omitempty"`
+	Paused     string            `json:"paused,omitempty"` // why it is
+	LogBudget  int64             `json:"log_budget"`       // of each database, in bytes
 }
 
 // Live reports whether both streams run.
@@ -69,7 +71,12 @@ func (e *Engine) Status(ctx context.Context, capability string) (Status, error) 
 	s := Status{
 		Capability: capability, State: m.state.Settled(), Owner: m.state.Owner, Epoch: m.state.Epoch,
 		Switching: m.state.Phase.Switching(), Verified: m.verified.Time, Last: m.last, Problem: m.problem,
+		LogBudget: m.spec.LogBudget,
 	}
+	if m.state.Phase == cutover.Paused {
+		s.Paused = m.state.Why
+	}
+	s.Forward.Retained, s.Reverse.Retained = m.retained[change.Monolith], m.retained[change.Service]
 	for _, t := range m.spec.Plan.Tables {
 		if p, ok := m.tables[t.From]; ok {
 			s.Tables = append(s.Tables, p)
@@ -78,8 +85,8 @@ func (e *Engine) Status(ctx context.Context, capability string) (Status, error) 
 	forward, reverse := m.streams[change.Monolith], m.streams[change.Service]
 	m.mu.Unlock()
 	if forward != nil {
-		s.Forward = forward.status(headOf(ctx, forward.from))
-		s.Reverse = reverse.status(headOf(ctx, reverse.from))
+		s.Forward = forward.status(headOf(ctx, forward.from), s.Forward.Retained)
+		s.Reverse = reverse.status(headOf(ctx, reverse.from), s.Reverse.Retained)
 	}
 	return s, nil
 }

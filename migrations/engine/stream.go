@@ -53,6 +53,7 @@ type StreamStatus struct {
 	Behind   int64           `json:"behind"` // log entries not yet applied
 	Applied  int64           `json:"applied"`
 	Synced   time.Time       `json:"synced,omitzero"` // everything written before it has been applied
+	Retained int64           `json:"retained"`        // bytes of log kept for it
 	Problem  string          `json:"problem,omitempty"`
 }
 
@@ -64,8 +65,8 @@ func newStream(id string, side change.Side, from, to change.Database, plan *mapp
 	}
 }
 
-// run follows until ctx ends.
-func (s *stream) run(ctx context.Context) {
+// run follows until ctx ends, or until it is of no use to try again.
+func (s *stream) run(ctx context.Context) error {
 	delay := retryDelay
 	for ctx.Err() == nil {
 		err := s.follow(ctx, func() { delay = retryDelay })
@@ -78,13 +79,15 @@ func (s *stream) run(ctx context.Context) {
 				s.failing = time.Now()
 			}
 		})
-		if errors.Is(err, change.ErrStaleRunner) {
-			return // another engine follows; this one must not fight it
+		// Another engine that follows must not be fought.
+		if errors.Is(err, change.ErrStaleRunner) || errors.Is(err, change.ErrCannotFollow) {
+			return err
 		}
 		wait(ctx, delay, s.nudge)
 		delay = min(2*delay, maxRetry)
 	}
 	s.update(func() { s.live = false })
+	return nil
 }
 
 // follow takes the stream and applies batch after batch until an error.
@@ -119,7 +122,7 @@ func (s *stream) follow(ctx context.Context, progressed func()) error {
 func (s *stream) apply(ctx context.Context, b change.Batch) error {
 	mapped, err := mapBatch(s.plan, s.side, b)
 	if err != nil {
-		return err
+		return fmt.Errorf("changes of the %s %w: %w", s.side, change.ErrCannotFollow, err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
@@ -169,7 +172,7 @@ func (s *stream) until(ctx context.Context, reached func(change.Checkpoint) bool
 		if ok {
 			return nil
 		}
-		if !failing.IsZero() && time.Since(failing) > patience {
+		if !failing.IsZero() && (time.Since(failing) > patience || errors.Is(err, change.ErrCannotFollow)) {
 			return fmt.Errorf("the stream %s is down: %w", s.id, err)
 		}
 		s.hurry()
@@ -197,10 +200,10 @@ func (s *stream) update(set func()) {
 	s.moved = make(chan struct{})
 }
 
-func (s *stream) status(head change.Position) StreamStatus {
+func (s *stream) status(head change.Position, retained int64) StreamStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := StreamStatus{Live: s.live, Position: s.at.Position, Applied: s.applied, Synced: s.synced}
+	st := StreamStatus{Live: s.live, Position: s.at.Position, Applied: s.applied, Synced: s.synced, Retained: retained}
 	if head > s.at.Position {
 		st.Behind = int64(head - s.at.Position)
 	}

@@ -98,22 +98,22 @@ func (f *feed) note(m noteMessage) {
 func (f *feed) describe(m relationMessage) {
 	table, ok := f.mapped[m.id]
 	if !ok {
-		f.tables[m.id] = &streamed{err: fmt.Errorf("table %s.%s is published with the move but is not mapped: cancel the move and prepare it again", m.schema, m.name)}
+		f.tables[m.id] = &streamed{err: fmt.Errorf("table %s.%s is published with the move but is not mapped: take it out of the publication, then resume the move", m.schema, m.name)}
 		return
 	}
 	s := &streamed{table: table}
 	l := f.layouts[table]
 	if m.name != l.name {
-		s.err = fmt.Errorf("table %s was renamed from %s during the move: undo it, or cancel the move and start again", l.name, m.name)
+		s.err = fmt.Errorf("table %s was renamed from %s during the move: undo it and resume the move, or cancel the move and start again", l.name, m.name)
 	}
 	for i, name := range l.table.Columns {
 		at := slices.IndexFunc(m.columns, func(c wireColumn) bool { return c.name == name })
 		switch {
 		case at < 0:
-			s.err = fmt.Errorf("column %s of table %s came or went during the move: undo it, or cancel the move and start again", name, l.name)
+			s.err = fmt.Errorf("column %s of table %s came or went during the move: undo it and resume the move, or cancel the move and start again", name, l.name)
 			at = 0
 		case kindOf(m.columns[at].oid) != kindOf(l.types[i].oid):
-			s.err = fmt.Errorf("column %s of table %s changed its type during the move: undo it, or cancel the move and start again", name, l.name)
+			s.err = fmt.Errorf("column %s of table %s changed its type during the move: undo it and resume the move, or cancel the move and start again", name, l.name)
 		}
 		s.columns = append(s.columns, at)
 	}
@@ -150,7 +150,7 @@ func (f *feed) fail(err error) {
 func (f *feed) truncated(m truncateMessage) {
 	for _, relation := range m.relations {
 		if s := f.changed(relation); s != nil {
-			f.fail(fmt.Errorf("table %s was truncated during the move, which cannot be followed row by row: cancel the move and start its copy again; use DELETE while a move is under way", f.layouts[s.table].name))
+			f.fail(fmt.Errorf("table %s was truncated during the move, which cannot be followed row by row: resume the move and let a verification repair the other side; use DELETE while a move is under way", f.layouts[s.table].name))
 		}
 	}
 }
@@ -230,7 +230,7 @@ func (f *feed) key(s *streamed, tuple []wireValue) (change.Key, error) {
 			return nil, valueError(t.Name, t.Columns[c], err)
 		}
 		if v.IsNull() {
-			return nil, fmt.Errorf("the log of table %s lacks column %s of the key: make it part of the replica identity, then cancel the move and start again", t.Name, t.Columns[c])
+			return nil, fmt.Errorf("the log of table %s lacks column %s of the key: make it part of the replica identity, then resume the move", t.Name, t.Columns[c])
 		}
 		key[i] = v
 	}

@@ -81,6 +81,13 @@ func (f *feed) stop() {
 	f.acked, f.wanted, f.floor, f.touched, f.persisted = 0, 0, 0, nil, time.Time{}
 }
 
+// forgive lets a promise go that was made about a log that began anew.
+func (f *feed) forgive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.promised = 0
+}
+
 // withFeed runs a function on a feed that has received everything up to a
 // position, or at least as many changes as enough. A session that breaks is
 // started again.
@@ -95,7 +102,7 @@ func (db *DB) withFeed(ctx context.Context, target change.Position, from *change
 		if err == nil {
 			return f(&db.feed)
 		}
-		if errors.Is(err, change.ErrNotPrepared) || errors.Is(err, errLost) || ctx.Err() != nil {
+		if errors.Is(err, change.ErrNotPrepared) || errors.Is(err, change.ErrCannotFollow) || ctx.Err() != nil {
 			break
 		}
 		db.feed.stop()
@@ -228,7 +235,7 @@ func (f *feed) batch(from change.Position, limit int) (change.Batch, []logged, e
 	var changes []logged
 	for _, t := range f.queue {
 		if t.err != nil && b.To == from {
-			return b, nil, t.err
+			return b, nil, fmt.Errorf("%w: %w", change.ErrCannotFollow, t.err)
 		}
 		if t.err != nil || (len(changes) > 0 && len(changes)+len(t.changes) > limit) {
 			return b, latest(changes), nil

@@ -356,7 +356,7 @@ func TestWhatCannotBeFollowedStopsTheStreamAndSaysWhatToDo(t *testing.T) {
 				t.Errorf("before it, %+v is read", b)
 			}
 			_, err = leader.db.Read(t.Context(), b.To, 1)
-			if err == nil || !strings.Contains(err.Error(), c.text) && !strings.Contains(err.Error(), "was renamed from") || !strings.Contains(err.Error(), "cancel the move") {
+			if !errors.Is(err, change.ErrCannotFollow) || !strings.Contains(err.Error(), c.text) && !strings.Contains(err.Error(), "was renamed from") || !strings.Contains(err.Error(), "resume the move") {
 				t.Errorf("it is answered with %v", err)
 			}
 			if _, all, err := leader.db.Touched(t.Context(), from, 10); err == nil && all {
@@ -377,6 +377,27 @@ func TestColumnsThatComeBesideTheMappedOnesAreNoTrouble(t *testing.T) {
 	expectSame(t, leader, follower, "(SELECT id, code, qty FROM items)")
 }
 
+// TestAServerWithAnotherHistoryIsNotFollowed: after a failover or a restore the
+// same positions may mean something else, even where a slot of that name exists.
+func TestAServerWithAnotherHistoryIsNotFollowed(t *testing.T) {
+	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
+	at := s.head()
+	exec(t, s.app, "UPDATE strangler.move SET history = split_part(history, '/', 1) || '/0'")
+	reopened, err := postgres.Open(t.Context(), s.dsn, "move", change.Monolith, changetest.Tables())
+	must(t, err)
+	defer reopened.Close()
+	if _, err := reopened.Read(t.Context(), at, 10); !errors.Is(err, change.ErrForgotten) || !strings.Contains(err.Error(), "failed over or restored") {
+		t.Fatal(err)
+	}
+	again, err := reopened.Recut(t.Context())
+	must(t, err)
+	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+	b, err := reopened.Read(t.Context(), again, 10)
+	if err != nil || len(b.Changes) != 1 {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
 // TestALostSlotIsNeverReplacedSilently: a new one would lack what the old had.
 func TestALostSlotIsNeverReplacedSilently(t *testing.T) {
 	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
@@ -386,7 +407,7 @@ func TestALostSlotIsNeverReplacedSilently(t *testing.T) {
 		"read":    func() error { _, err := s.db.Read(t.Context(), 0, 10); return err },
 		"prepare": func() error { return s.db.Prepare(t.Context(), change.Leading) },
 	} {
-		if err := call(); err == nil || !strings.Contains(err.Error(), "cancel the move") {
+		if err := call(); !errors.Is(err, change.ErrForgotten) || !strings.Contains(err.Error(), "slot is gone") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

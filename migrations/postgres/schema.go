@@ -21,7 +21,7 @@ var control = []string{
 	`CREATE SCHEMA IF NOT EXISTS strangler`,
 	`CREATE TABLE IF NOT EXISTS strangler.move (
 		id text PRIMARY KEY, epoch bigint NOT NULL, attempt bigint NOT NULL, fenced boolean NOT NULL,
-		acked bigint NOT NULL, born bigint)`,
+		acked bigint NOT NULL, born bigint, history text)`,
 	`CREATE TABLE IF NOT EXISTS strangler.stream (
 		id text NOT NULL, stream text NOT NULL, position bigint NOT NULL, marker text NOT NULL,
 		runner text NOT NULL, PRIMARY KEY (id, stream))`,
@@ -108,7 +108,7 @@ func (db *DB) installation(ctx context.Context, q querier, role change.Role) ([]
 		return nil, err
 	}
 	statements := slices.Concat(control, []string{fmt.Sprintf(
-		"INSERT INTO strangler.move VALUES (%s, %d, 0, %t, 0, NULL) ON CONFLICT DO NOTHING", literal(db.id), epoch, fenced)})
+		"INSERT INTO strangler.move (id, epoch, attempt, fenced, acked) VALUES (%s, %d, 0, %t, 0) ON CONFLICT DO NOTHING", literal(db.id), epoch, fenced)})
 	fence, err := db.missingTriggers(ctx, q, fenced)
 	if err != nil {
 		return nil, err
@@ -191,8 +191,7 @@ func (db *DB) prepareSlot(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = db.pool.Exec(ctx, "UPDATE strangler.move SET born = (SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = $2) WHERE id = $1", db.id, db.name)
-	return err
+	return db.bear(ctx)
 }
 
 // createSlot waits for the transactions that are open now.

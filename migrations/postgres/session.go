@@ -45,7 +45,7 @@ type session struct {
 }
 
 // errLost says that the log no longer goes back to where the move needs it.
-var errLost = errors.New("the replication slot is gone or was cut off, and changes with it: cancel the move and start its copy again")
+var errLost = fmt.Errorf("the replication slot is gone or was cut off: %w", change.ErrForgotten)
 
 // startSession streams the slot's changes from what was last confirmed on. A
 // slot serves one session; another one that holds it belongs to an engine that
@@ -75,6 +75,10 @@ func (db *DB) startSession(ctx context.Context) (*session, error) {
 func (db *DB) tryStart(ctx context.Context) (*session, error) {
 	conn, err := db.replicationConn(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := db.continuous(ctx, conn); err != nil {
+		hangUp(conn)
 		return nil, err
 	}
 	conn.Frontend().SendQuery(&pgproto3.Query{String: fmt.Sprintf(

@@ -208,6 +208,55 @@ func (db *DB) prune(ctx context.Context, upTo change.Position) error {
 	}
 }
 
+// entrySize is about what one entry of the log takes, in bytes, with its place
+// in the index.
+const entrySize = 64
+
+// Retained estimates the size of the log from the number of its entries.
+func (db *DB) Retained(ctx context.Context) (int64, error) {
+	var entries int64
+	err := db.read.QueryRowContext(ctx, "SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM strangler_log WHERE move = ?", db.move).Scan(&entries)
+	return entries * entrySize, unprepared(err)
+}
+
+// Release forgets the whole log.
+func (db *DB) Release(ctx context.Context) error {
+	_, err := db.Recut(ctx)
+	return err
+}
+
+// Recut forgets the whole log; it goes on with what is written next.
+func (db *DB) Recut(ctx context.Context) (change.Position, error) {
+	var at change.Position
+	err := db.transact(ctx, busyWait, func(tx *sql.Tx) error {
+		var err error
+		if at, err = db.head(ctx, tx); err != nil {
+			return err
+		}
+		done, err := tx.ExecContext(ctx, "UPDATE strangler_move SET acked = ? WHERE move = ?", int64(at), db.move)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(change.ErrNotPrepared, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, unprepared(err)
+	}
+	return at, db.prune(ctx, at)
+}
+
+// Restart moves a stream to where a log began anew.
+func (db *DB) Restart(ctx context.Context, stream string, at change.Position) error {
+	return unprepared(db.transact(ctx, busyWait, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO strangler_stream (move, stream, position, marker, runner) VALUES (?, ?, ?, '', '')
+			ON CONFLICT (move, stream) DO UPDATE SET position = excluded.position, marker = '', runner = ''`, db.move, stream, int64(at))
+		return err
+	}))
+}
+
 // TakeStream makes runner the only one that may apply.
 func (db *DB) TakeStream(ctx context.Context, stream, runner string, start change.Position) (change.Checkpoint, error) {
 	cp := change.Checkpoint{Runner: runner}

@@ -1,6 +1,7 @@
 package changetest
 
 import (
+	"errors"
 	"slices"
 
 	"stranglerfig/migrations/change"
@@ -94,6 +95,20 @@ var capturing = []promise{
 		changes, _, _ = b.read(head)
 		b.expectKeys("changes", changes, "0[3]")
 	}},
+	{"a log that was let go cannot be followed, and says so", func(b *bench) {
+		b.leading()
+		from := b.head()
+		b.exec("INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+		b.must(b.db.Release(b.ctx))
+		b.must(b.db.Release(b.ctx))
+		if _, err := b.db.Read(b.ctx, from, 10); !errors.Is(err, change.ErrCannotFollow) {
+			b.Errorf("read from before: %v", err)
+		}
+		if _, err := b.db.Retained(b.ctx); err != nil {
+			b.Error(err)
+		}
+	}},
+	{"a log that begins anew has everything from there on", recutGoesOn},
 	{"touched lists every key changed since, once", touchedListsEveryKey},
 	{"touched says when it cannot list everything", touchedAdmitsGaps},
 }
@@ -115,6 +130,28 @@ func (b *bench) expectChange(changes []change.Change, want change.Change) {
 	case mapping.EncodeKey(last.Row) != mapping.EncodeKey(want.Row):
 		b.Errorf("the change of %s carries %s, want %s", id(want.Table, want.Key), mapping.EncodeKey(last.Row), mapping.EncodeKey(want.Row))
 	}
+}
+
+func recutGoesOn(b *bench) {
+	b.leading()
+	follower := b.follower()
+	from := b.head()
+	follower.take("first", from)
+	b.exec("INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+	b.must(b.db.Release(b.ctx))
+	b.exec("INSERT INTO items (id, code, qty) VALUES (2, 'b', 1)")
+	at, err := b.db.Recut(b.ctx)
+	b.must(err)
+	b.must(follower.db.Restart(b.ctx, "stream", at))
+	if err := follower.db.Apply(b.ctx, "stream", "first", change.Batch{From: at, To: at + 1}); !errors.Is(err, change.ErrStaleRunner) {
+		b.Errorf("who had the stream still has it: %v", err)
+	}
+	b.exec("INSERT INTO items (id, code, qty) VALUES (3, 'c', 1)")
+	if got := follower.take("second", 0); got.Position != at {
+		b.Errorf("the stream restarts at %d, want %d", got.Position, at)
+	}
+	changes, _, _ := b.read(at)
+	b.expectKeys("changes", changes, "0[3]")
 }
 
 func replayEndsInTruth(b *bench) {
