@@ -19,8 +19,8 @@ import (
 )
 
 func (e *env) dataVerb() *cobra.Command {
-	cmd := group("data", "Move a capability's data: prepare, copy, verify, rehearse, cancel, complete")
-	cmd.AddCommand(e.prepareVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb())
+	cmd := group("data", "Move a capability's data: prepare, copy, verify, rehearse, resume, cancel, complete")
+	cmd.AddCommand(e.prepareVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.resumeVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb())
 	return cmd
 }
 
@@ -160,6 +160,18 @@ func (e *env) rehearseVerb() *cobra.Command {
 		})
 }
 
+func (e *env) resumeVerb() *cobra.Command {
+	return verb("resume CAPABILITY", "Put a paused move back to work",
+		"A move pauses when something happened that cannot be followed row by row, when changes\nwere lost, or when the log kept for it has outgrown its budget. data status says which.\nresume begins such a log anew and follows both sides; a verification then finds what was\nmissed, and --repair mends it.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			var s engine.Status
+			if err := e.operate(cmd, args[0], "resume", api.OperateRequest{}, &s); err != nil {
+				return err
+			}
+			return e.state(s, "followed again; strangler data verify "+args[0]+" finds what was missed, --repair mends it")
+		})
+}
+
 func (e *env) cancelVerb() *cobra.Command {
 	return verb("cancel CAPABILITY", "Undo a move that has not been cut over", "cancel removes everything that was installed and empties the service's tables.", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, args []string) error {
@@ -211,6 +223,16 @@ func (e *env) dataStatusVerb() *cobra.Command {
 			return nil
 		}
 		fmt.Fprintf(e.out, "%s: %s, owned by the %s at epoch %d, %d behind\n", args[0], d.State, d.Owner, d.Epoch, d.Lag)
+		if d.Paused != "" {
+			fmt.Fprintf(e.out, "  paused: %s\n", d.Paused)
+			if d.Owner == change.Service {
+				fmt.Fprintln(e.out, "  there is NO WAY BACK to the monolith until it is resumed and verified")
+			}
+			fmt.Fprintf(e.out, "  hint: strangler data resume %s\n", args[0])
+		}
+		if kept := max(d.Kept[change.Monolith], d.Kept[change.Service]); kept > d.LogBudget/2 {
+			fmt.Fprintf(e.out, "  warning: %d MiB of log are kept for it; past %d MiB it pauses and lets them go\n", kept>>20, d.LogBudget>>20)
+		}
 		for _, t := range d.Tables {
 			fmt.Fprintf(e.out, "  %s: %s\n", t.Table, progressText(t))
 		}

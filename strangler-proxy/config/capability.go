@@ -38,11 +38,12 @@ func (p *parser) capability(key, n *yaml.Node) Capability {
 		"canary": func(_, v *yaml.Node) {
 			p.each(where+".canary", v, field{"by": func(_, v *yaml.Node) { c.CanaryBy = p.canaryBy(where+".canary.by", v) }})
 		},
-		"routes":   func(_, v *yaml.Node) { c.Routes = p.routes(c.Name, where+".routes", v) },
-		"data":     func(_, v *yaml.Node) { data = v },
-		"contract": func(_, v *yaml.Node) { c.Contract = p.cfg.Resolve(p.text(where+".contract", v)) },
-		"rollback": p.either(where+".rollback", &givenUp, "kept", "given-up"),
-		"waive":    func(_, v *yaml.Node) { c.Waivers = p.waivers(where+".waive", v) },
+		"routes":     func(_, v *yaml.Node) { c.Routes = p.routes(c.Name, where+".routes", v) },
+		"data":       func(_, v *yaml.Node) { data = v },
+		"contract":   func(_, v *yaml.Node) { c.Contract = p.cfg.Resolve(p.text(where+".contract", v)) },
+		"rollback":   p.either(where+".rollback", &givenUp, "kept", "given-up"),
+		"log_budget": p.size(where+".log_budget", &c.LogBudget),
+		"waive":      func(_, v *yaml.Node) { c.Waivers = p.waivers(where+".waive", v) },
 	})
 	if c.Service.URL == "" && n.Kind == yaml.MappingNode && !p.mentions(where+".service") {
 		p.problem(key.Line, where+": service is missing", "service: {url: http://127.0.0.1:9102}")

@@ -77,9 +77,12 @@ type Capability struct {
 	CanaryBy string // cookie:NAME, header:NAME, client-ip, or "" for a signed cookie of our own
 	Routes   []route.Route
 	Data     *mapping.Plan // nil where no data moves
-	Contract string        // path of the contract file; empty where there is none
-	Waivers  []Waiver
-	Line     int
+	// LogBudget bounds the log that either database keeps for the move, in
+	// bytes; 0 is the engine's default.
+	LogBudget int64
+	Contract  string // path of the contract file; empty where there is none
+	Waivers   []Waiver
+	Line      int
 }
 
 // Waiver is a named person's exception from a gate, until a date.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/url"
 	"regexp"
@@ -204,6 +205,25 @@ func number[T int | int64](p *parser, where string, to *T) func(_, v *yaml.Node)
 			return
 		}
 		*to = T(n)
+	}
+}
+
+// size reads a number of bytes, with or without a unit.
+func (p *parser) size(where string, to *int64) func(_, v *yaml.Node) {
+	return func(_, v *yaml.Node) {
+		text := strings.ReplaceAll(p.text(where, v), "_", "")
+		factor := int64(1)
+		for unit, n := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
+			if number, ok := strings.CutSuffix(text, unit); ok {
+				text, factor = strings.TrimSpace(number), n
+			}
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 || n > math.MaxInt64/factor {
+			p.problem(v.Line, fmt.Sprintf("%s: %s is not a size: accepted are values such as 512MiB, 10GiB, or a number of bytes", where, describe(v)), "")
+			return
+		}
+		*to = n * factor
 	}
 }
 

@@ -183,7 +183,7 @@ func firstOf(texts ...string) string {
 // nextDataCommand names the command that brings a move on.
 func nextDataCommand(name, state string) string {
 	verb := map[string]string{
-		"planned": "prepare", "cancelled": "prepare", "preparing": "prepare", "prepared": "copy", "copying": "copy", "catching-up": "verify",
+		"planned": "prepare", "cancelled": "prepare", "preparing": "prepare", "prepared": "copy", "copying": "copy", "catching-up": "verify", "paused": "resume",
 	}[state]
 	if verb == "" {
 		return "strangler data status " + name

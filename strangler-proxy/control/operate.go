@@ -19,6 +19,7 @@ type operation func(c *Control, ctx context.Context, p *config.Capability, q api
 var operations = map[string]operation{
 	"prepare":  (*Control).prepare,
 	"copy":     (*Control).copy,
+	"resume":   (*Control).resume,
 	"verify":   (*Control).verify,
 	"rehearse": (*Control).rehearse,
 	"cancel":   (*Control).cancel,
@@ -79,6 +80,13 @@ func (c *Control) dataStatus(ctx context.Context, p *config.Capability) (any, er
 
 func (c *Control) copy(ctx context.Context, p *config.Capability, _ api.OperateRequest, out *lines) (any, error) {
 	if err := c.engine.Copy(ctx, p.Name, out.progress()); err != nil {
+		return nil, err
+	}
+	return c.dataStatus(ctx, p)
+}
+
+func (c *Control) resume(ctx context.Context, p *config.Capability, _ api.OperateRequest, out *lines) (any, error) {
+	if err := c.engine.Resume(ctx, p.Name, out.progress()); err != nil {
 		return nil, err
 	}
 	return c.dataStatus(ctx, p)

@@ -68,7 +68,7 @@ func rungs(f facts) []rung {
 		{name: "the service is deployed and healthy", applies: true, done: gates["health"].Open(), text: gates["health"].Text, command: gates["health"].Command},
 		{name: "a contract is recorded from live traffic", applies: true, done: f.contract, text: "capabilities." + f.name + ".contract", command: gates["contract"].Command},
 		{name: "both databases are prepared", applies: f.data, done: beyond(state, "prepared"), text: "triggers, fences, a change log", command: run("data prepare")},
-		{name: "the data is copied and followed", applies: f.data, done: beyond(state, "catching-up"), text: lag(f.status.Data), command: run("data copy")},
+		{name: "the data is copied and followed", applies: f.data, done: beyond(state, "catching-up"), text: lag(f.status.Data), command: run(following(state))},
 		{name: "both sides are proven equal", applies: f.data, done: gates["verify"].Open() || state == "complete", text: verifyText(state, gates["verify"].Text), command: run("data verify")},
 		{name: "both sides fulfil the contract", applies: true, done: gates["contract"].Open(), text: gates["contract"].Text, command: run("contract verify")},
 		{name: "reads are shadowed and match", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "canary") || open(f.routeGates[r.ID], "shadow") }), text: shadowText(f.status.Shadow), command: firstOf(ownCommand(reads, "monolith", "shadow"), run("status")), needs: notShadow(f.routeGates)},
@@ -79,6 +79,14 @@ func rungs(f facts) []rung {
 		{name: "writes belong to the service", applies: !f.data && len(writes) > 0, done: all(writes, func(r api.Route) bool { return r.Actual == "service" }), command: ownCommand(writes, "", "service"), needs: f.status.Gates},
 		{name: "the move is completed, after which there is no rollback", applies: f.data, done: state == "complete", text: completeText(state, f.name), command: run("data complete") + " --confirm " + f.name},
 	}
+}
+
+// following names the verb that gets the data followed.
+func following(state string) string {
+	if state == "paused" {
+		return "data resume"
+	}
+	return "data copy"
 }
 
 // order of the states of a move, as far as the ladder is concerned.
@@ -93,8 +101,11 @@ func beyond(state, than string) bool {
 				return i
 			}
 		}
-		if s == "cancelled" || s == "cancelling" || s == "" {
+		switch s {
+		case "cancelled", "cancelling", "":
 			return 0
+		case "paused":
+			return 2 // nothing is followed
 		}
 		return 5
 	}
@@ -181,6 +192,9 @@ func notShadow(gates map[string][]api.Finding) []api.Finding {
 func lag(d *api.Data) string {
 	if d == nil {
 		return ""
+	}
+	if d.State == "paused" {
+		return "paused: " + d.Paused
 	}
 	return fmt.Sprintf("%s, %d changes behind", d.State, d.Lag)
 }

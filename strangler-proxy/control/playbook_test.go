@@ -127,6 +127,11 @@ var situations = map[string]func(f *facts){
 		f.status.Gates[0] = api.Finding{Gate: "health", Verdict: api.Fail, Text: "billing answers /readyz with 503", Command: "start the service at http://127.0.0.1:9102"}
 	},
 	"17-cancelled": func(f *facts) { followed(f); f.status.Data.State = "cancelled" },
+	"18-paused": func(f *facts) {
+		followed(f)
+		f.status.Data.State, f.status.Data.Paused = "paused", "table inv was truncated"
+		f.status.Gates[2].Command = "strangler data resume billing"
+	},
 	"20-without-data": func(f *facts) {
 		f.data, f.status.Data, f.contract = false, nil, true
 		f.status.Gates = f.status.Gates[:2]

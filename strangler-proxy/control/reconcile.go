@@ -236,7 +236,7 @@ func (c *Control) openMoves(ctx context.Context, cfg *config.Config) error {
 		c.proxy.Know(p.Name)
 		bounded, cancel := context.WithTimeout(ctx, openWait)
 		err := c.engine.Open(bounded, engine.Spec{
-			Capability: p.Name, Plan: p.Data, Monolith: cfg.Monolith.Database, Service: p.Service.Database,
+			Capability: p.Name, Plan: p.Data, Monolith: cfg.Monolith.Database, Service: p.Service.Database, LogBudget: p.LogBudget,
 		})
 		cancel()
 		c.mu.Lock()

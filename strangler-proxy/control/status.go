@@ -45,7 +45,8 @@ func (c *Control) capability(ctx context.Context, p *config.Capability) api.Capa
 	}
 	out.WriteOwner, out.Epoch = string(st.Owner), st.Epoch
 	out.Data = &api.Data{
-		State: st.State, Owner: st.Owner, Epoch: st.Epoch, Live: st.Live(), Lag: st.Lag(), Verified: st.Verified,
+		State: st.State, Owner: st.Owner, Epoch: st.Epoch, Live: st.Live(), Lag: st.Lag(), Verified: st.Verified, Paused: st.Paused, LogBudget: st.LogBudget,
+		Kept:   map[change.Side]int64{change.Monolith: st.Forward.Retained, change.Service: st.Reverse.Retained},
 		Tables: st.Tables, Problem: firstOf(st.Problem, st.Forward.Problem, st.Reverse.Problem),
 	}
 	if st.Last != nil {

@@ -53,7 +53,12 @@ type Data struct {
 	Verified time.Time         `json:"verified,omitzero"`
 	Tables   []change.Progress `json:"tables,omitempty"`
 	Problem  string            `json:"problem,omitempty"`
-	Last     json.RawMessage   `json:"last_switch,omitempty"`
+	Paused   string            `json:"paused,omitempty"` // why it is
+	// Kept is how much log each database keeps for the move, and LogBudget how
+	// much it may, in bytes.
+	Kept      map[change.Side]int64 `json:"kept"`
+	LogBudget int64                 `json:"log_budget"`
+	Last      json.RawMessage       `json:"last_switch,omitempty"`
 }
 
 // Shadow is what mirroring found on a route.
