@@ -7,9 +7,12 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"stranglerfig/migrations/change"
@@ -20,6 +23,9 @@ import (
 type Options struct {
 	Plan           *mapping.Plan
 	Source, Target change.Database
+	// Workers is how many parts of a table are copied side by side where the
+	// databases can do that; default 4.
+	Workers int
 	// RowsPerSecond slows the copy down; 0 does not.
 	RowsPerSecond float64
 	Progress      func(change.Progress)
@@ -32,10 +38,16 @@ const (
 	chunkTime = 250 * time.Millisecond
 	minChunk  = 500
 	maxChunk  = 50_000
+
+	defaultWorkers = 4
 )
 
 // Run copies every table of the plan that is not copied yet.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (err error) {
+	defer func() { err = errors.Join(err, o.Source.EndCopy(context.WithoutCancel(ctx))) }()
+	if o.Workers == 0 {
+		o.Workers = defaultWorkers
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -47,7 +59,7 @@ func Run(ctx context.Context, o Options) error {
 		limit = rate.NewLimiter(rate.Limit(o.RowsPerSecond), maxChunk)
 	}
 	for i, t := range o.Plan.Tables {
-		c := copying{Options: o, limit: limit, index: i, table: t, chunk: 4 * minChunk}
+		c := copying{Options: o, limit: limit, index: i, table: t}
 		if err := c.run(ctx); err != nil {
 			return err
 		}
@@ -61,52 +73,109 @@ type copying struct {
 	limit *rate.Limiter
 	index int
 	table *mapping.Table
-	chunk int
+
+	mu    sync.Mutex // guards the meter, and calls of Progress one at a time
 	meter Meter
 }
 
 func (c *copying) run(ctx context.Context) error {
-	at, err := c.Target.Loaded(ctx, c.index)
-	if err != nil {
-		return fmt.Errorf("read how far %s is copied: %w", c.table.From, err)
-	}
 	total, err := c.Source.Count(ctx, c.index)
 	if err != nil {
 		return fmt.Errorf("count %s: %w", c.table.From, err)
 	}
+	at, err := c.Target.Loaded(ctx, c.index)
+	if err != nil {
+		return fmt.Errorf("read how far %s is copied: %w", c.table.From, err)
+	}
 	c.meter = NewMeter(c.table.From, at.Rows, total, c.Now())
-	for after, done := at.Last, at.Done; !done; {
+	if !at.Done {
+		if err := c.copy(ctx, at); err != nil {
+			return err
+		}
+	}
+	c.advance(0, true)
+	return nil
+}
+
+// copy copies the table in parts side by side where it can be, and in one piece
+// otherwise.
+func (c *copying) copy(ctx context.Context, at change.Loaded) error {
+	if pusher, ok := c.Source.(change.PartPusher); ok {
+		parts, ok, err := pusher.Parts(ctx, c.Target, c.index, c.Workers)
+		if err != nil {
+			return fmt.Errorf("cut %s into parts: %w", c.table.From, err)
+		}
+		if ok {
+			return c.copyParts(ctx, pusher, parts)
+		}
+	}
+	return c.chunks(ctx, at.Last, func(ctx context.Context, limit int) (int64, change.Key, bool, error) {
+		chunk, rows, err := c.copyChunk(ctx, at.Last, limit)
+		if err == nil {
+			at.Last = chunk.Last
+		}
+		return rows, at.Last, chunk.Done, err
+	})
+}
+
+// copyParts copies every part that is not done, and ends all of them when one
+// fails.
+func (c *copying) copyParts(ctx context.Context, pusher change.PartPusher, parts []change.Part) error {
+	workers, ctx := errgroup.WithContext(ctx)
+	workers.SetLimit(c.Workers)
+	for _, p := range parts {
+		if p.Done {
+			continue
+		}
+		workers.Go(func() error {
+			return c.chunks(ctx, p.Last, func(ctx context.Context, limit int) (rows int64, last change.Key, done bool, err error) {
+				p, rows, err = pusher.PushPart(ctx, c.Target, c.table, p, limit)
+				return rows, p.Last, p.Done, err
+			})
+		})
+	}
+	return workers.Wait()
+}
+
+// chunks copies chunk after chunk until done, each of a size that takes about
+// chunkTime.
+func (c *copying) chunks(ctx context.Context, after change.Key, next func(ctx context.Context, limit int) (rows int64, last change.Key, done bool, err error)) error {
+	limit := 4 * minChunk
+	for done := false; !done; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		start := c.Now()
-		chunk, rows, err := c.copyChunk(ctx, after)
+		rows, last, finished, err := next(ctx, limit)
 		if err != nil {
 			return fmt.Errorf("copy %s after %s: %w", c.table.From, change.KeyString(after), err)
 		}
-		after, done = chunk.Last, chunk.Done
-		c.adapt(c.Now().Sub(start))
-		c.Progress(c.meter.Advance(rows, done, c.Now()))
+		after, done = last, finished
+		limit = adapt(limit, c.Now().Sub(start))
+		c.advance(rows, false)
 		if err := c.limit.WaitN(ctx, min(int(rows), maxChunk)); err != nil {
 			return err
 		}
 	}
-	if at.Done {
-		c.Progress(c.meter.Advance(0, true, c.Now()))
-	}
 	return nil
+}
+
+func (c *copying) advance(rows int64, finished bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Progress(c.meter.Advance(rows, finished, c.Now()))
 }
 
 // copyChunk copies one chunk within the database engine where it can be, and
 // row by row otherwise.
-func (c *copying) copyChunk(ctx context.Context, after change.Key) (change.Chunk, int64, error) {
+func (c *copying) copyChunk(ctx context.Context, after change.Key, limit int) (change.Chunk, int64, error) {
 	if pusher, ok := c.Source.(change.Pusher); ok {
-		chunk, rows, ok, err := pusher.PushChunk(ctx, c.Target, c.table, c.index, after, c.chunk)
+		chunk, rows, ok, err := pusher.PushChunk(ctx, c.Target, c.table, c.index, after, limit)
 		if ok || err != nil {
 			return chunk, rows, err
 		}
 	}
-	chunk, err := c.Source.ReadChunk(ctx, c.index, after, c.chunk)
+	chunk, err := c.Source.ReadChunk(ctx, c.index, after, limit)
 	if err != nil {
 		return chunk, 0, err
 	}
@@ -120,14 +189,15 @@ func (c *copying) copyChunk(ctx context.Context, after change.Key) (change.Chunk
 	return chunk, int64(len(chunk.Rows)), c.Target.LoadChunk(ctx, mapped)
 }
 
-// adapt moves the chunk's size towards chunkTime, at most doubling or halving.
-func (c *copying) adapt(took time.Duration) {
+// adapt moves a chunk's size towards chunkTime, at most doubling or halving.
+func adapt(limit int, took time.Duration) int {
 	switch {
 	case took < chunkTime/2:
-		c.chunk = min(2*c.chunk, maxChunk)
+		return min(2*limit, maxChunk)
 	case took > 2*chunkTime:
-		c.chunk = max(c.chunk/2, minChunk)
+		return max(limit/2, minChunk)
 	}
+	return limit
 }
 
 // Meter turns rows done into progress with a rate and an ETA. The rate is an
@@ -150,7 +220,7 @@ func (m *Meter) Advance(rows int64, finished bool, now time.Time) change.Progres
 	m.last = now
 	m.p.Done += rows
 	m.p.Finished = finished
-	if elapsed > 0 {
+	if elapsed > 0 && (rows > 0 || !finished) {
 		current := float64(rows) / elapsed.Seconds()
 		weight := min(1, elapsed.Seconds()/rateWindow.Seconds()+0.1)
 		if m.p.Rate == 0 {

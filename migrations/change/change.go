@@ -181,6 +181,9 @@ var (
 	// it: the database was restored or replaced, or its log was cut. It is an
 	// ErrCannotFollow.
 	ErrForgotten = fmt.Errorf("the log does not hold the position to read from, so changes were missed: %w", ErrCannotFollow)
+	// ErrUnfinished: an index or a constraint cannot be built before the copy,
+	// parts of which were cut at different times, has been followed for a while.
+	ErrUnfinished = errors.New("cannot be built before the follower has caught up")
 	// ErrNotPrepared: the control tables are missing.
 	ErrNotPrepared = errors.New("the database is not prepared for this move")
 )
@@ -213,6 +216,9 @@ type Database interface {
 	Count(ctx context.Context, table int) (int64, error)
 	// ReadChunk reads up to limit rows after a key, at an exact cut.
 	ReadChunk(ctx context.Context, table int, after Key, limit int) (Chunk, error)
+	// EndCopy lets go of what a copy holds on to in the database that is read.
+	// A copy that goes on takes it again.
+	EndCopy(ctx context.Context) error
 	// LoadChunk stores a chunk and its record in one transaction, replacing
 	// rows of the same keys. Its Rows are mapped; its After and Last are still
 	// keys of the side it was read from, which is where a copy resumes.
@@ -303,6 +309,39 @@ type Pusher interface {
 	// would do together; ok is false when the pair or the plan does not allow
 	// it, and then nothing was done.
 	PushChunk(ctx context.Context, target Database, plan *mapping.Table, table int, after Key, limit int) (c Chunk, rows int64, ok bool, err error)
+}
+
+// Part is a range of a table's keys that is copied by itself, and how far its
+// copy has come: its Loaded.Last begins at the key before the range.
+type Part struct {
+	Table, No int
+	UpTo      Key // the last key of the range; nil: it ends with the table
+	Loaded
+}
+
+// PartPusher is offered by a database that can copy ranges of one table to
+// another database of its kind side by side, all of them at one exact cut. It
+// must agree with the mapping's reference semantics.
+type PartPusher interface {
+	// Parts returns how the copy of a table is cut, into at most so many parts
+	// where it is not yet; ok is false where the target is of another kind, or
+	// the copy was begun in one piece.
+	Parts(ctx context.Context, target Database, table, parts int) (all []Part, ok bool, err error)
+	// PushPart copies the next rows of a part, at most limit, in one
+	// transaction of the target, and returns the part as it is then.
+	PushPart(ctx context.Context, target Database, plan *mapping.Table, p Part, limit int) (next Part, rows int64, err error)
+}
+
+// Loader is offered by a database that fills faster without some of what its
+// tables have.
+type Loader interface {
+	// BeginLoad sets aside the indexes and constraints that a load does not
+	// need, if nothing has been loaded yet. Their definitions are kept in the
+	// database until they are built again.
+	BeginLoad(ctx context.Context) error
+	// FinishLoad builds again what was set aside. It returns ErrUnfinished
+	// where rows that are not there yet stand in the way.
+	FinishLoad(ctx context.Context) error
 }
 
 // KeyString renders a key for people and for logs.

@@ -222,11 +222,34 @@ func (m *move) dismantle(ctx context.Context) error {
 	return nil
 }
 
+// backfill copies what is missing. What the target can do without meanwhile is
+// set aside, and built again at once where that is possible: where parts of the
+// copy were cut at different times it may not be yet.
 func (m *move) backfill(ctx context.Context, watch Watch) error {
-	return backfill.Run(ctx, backfill.Options{
-		Plan: m.spec.Plan, Source: m.db(change.Monolith), Target: m.db(change.Service),
+	target := m.db(change.Service)
+	if loader, ok := target.(change.Loader); ok {
+		if err := loader.BeginLoad(ctx); err != nil {
+			return err
+		}
+	}
+	err := backfill.Run(ctx, backfill.Options{
+		Plan: m.spec.Plan, Source: m.db(change.Monolith), Target: target,
 		Progress: m.progress(watch),
 	})
+	if err != nil {
+		return err
+	}
+	if err := finishLoad(ctx, target); !errors.Is(err, change.ErrUnfinished) {
+		return err
+	}
+	return nil
+}
+
+func finishLoad(ctx context.Context, db change.Database) error {
+	if loader, ok := db.(change.Loader); ok {
+		return loader.FinishLoad(ctx)
+	}
+	return nil
 }
 
 // progress keeps the latest progress for status and passes it on.
@@ -263,6 +286,9 @@ func (m *move) verify(ctx context.Context, repair bool, watch Watch) (verify.Rep
 		_, _, err := s.Step(cutover.Verified, "")
 		return verify.Report{}, err
 	}
+	if err := m.finishLoad(ctx, s.Owner); err != nil {
+		return verify.Report{}, err
+	}
 	o := m.verifyOptions(s.Owner)
 	o.Repair, o.Progress = repair, watch
 	report, err := verify.Run(ctx, o)
@@ -280,6 +306,23 @@ func (m *move) verify(ctx context.Context, repair bool, watch Watch) (verify.Rep
 	}
 	m.set(next)
 	return report, m.save(ctx, string(event), fmt.Sprintf("%d rows compared, %d differ", report.Rows, len(report.Differences)+int(report.Dropped)), nil)
+}
+
+// finishLoad builds what the copy has left to be built, once the follower has
+// caught up. No move is ready before that.
+func (m *move) finishLoad(ctx context.Context, owner change.Side) error {
+	service := m.db(change.Service)
+	if err := finishLoad(ctx, service); !errors.Is(err, change.ErrUnfinished) {
+		return err
+	}
+	head, err := m.db(owner).Head(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.stream(owner).settle(ctx, head); err != nil {
+		return err
+	}
+	return finishLoad(ctx, service)
 }
 
 // confirm remembers a clean verification up to the report's position.

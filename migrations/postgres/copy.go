@@ -43,10 +43,15 @@ func deref(n *int64) int64 {
 // is in between: one that is in the log but not yet visible. A position and a
 // snapshot asked for one after the other would not agree.
 type cut struct {
-	conn  *pgx.Conn // in a transaction with the snapshot
-	at    change.Position
-	begun map[int]bool // tables that were read from their beginning
+	at       change.Position
+	snapshot string         // by which other connections see the same
+	conn     *pgx.Conn      // in a transaction with the snapshot, which keeps it
+	idle     []*pgx.Conn    // others in one
+	begun    map[place]bool // what was read from its beginning
 }
+
+// place is a table and a range of it.
+type place struct{ table, part int }
 
 // cuts holds the cut that chunks are read under. One serves a whole copy, or
 // what is left of it after a restart.
@@ -62,10 +67,20 @@ func (c *cuts) close() {
 }
 
 func (c *cuts) drop() {
-	if c.current != nil {
-		hangUp(c.current.conn.PgConn())
-		c.current = nil
+	if c.current == nil {
+		return
 	}
+	for _, conn := range append(c.current.idle, c.current.conn) {
+		hangUp(conn.PgConn())
+	}
+	c.current = nil
+}
+
+// EndCopy lets the snapshot of a copy go, which keeps VACUUM from its work. A
+// copy that goes on later takes another one.
+func (db *DB) EndCopy(context.Context) error {
+	db.cuts.close()
+	return nil
 }
 
 // takeCut creates a temporary slot for its snapshot, takes the snapshot over
@@ -93,7 +108,16 @@ func (db *DB) takeCut(ctx context.Context) (*cut, error) {
 		return nil, err
 	}
 	conn, err := db.adopt(ctx, string(made[2]))
-	return &cut{conn: conn, at: at, begun: map[int]bool{}}, err
+	if err != nil {
+		return nil, err
+	}
+	// The slot's own snapshot ends with its connection; this one with ours.
+	c := &cut{at: at, conn: conn, begun: map[place]bool{}}
+	if err := conn.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&c.snapshot); err != nil {
+		hangUp(conn.PgConn())
+		return nil, fmt.Errorf("share the snapshot: %w", err)
+	}
+	return c, nil
 }
 
 // adopt opens a transaction that sees an exported snapshot.
@@ -126,45 +150,70 @@ func parseLSN(s string) (change.Position, error) {
 // that begins again, or a cut that was lost, gets another.
 func (db *DB) ReadChunk(ctx context.Context, table int, after change.Key, limit int) (change.Chunk, error) {
 	c := change.Chunk{Table: table, After: after, Last: after}
-	var born int64
-	if err := db.pool.QueryRow(ctx, "SELECT coalesce(born, 0) FROM strangler.move WHERE id = $1", db.id).Scan(&born); err != nil {
-		return c, unprepared(err)
-	}
-	db.cuts.mu.Lock()
-	defer db.cuts.mu.Unlock()
-	under, err := db.cutFor(ctx, table, after, change.Position(born))
+	err := db.underCut(ctx, place{table: table}, after == nil, func(conn *pgx.Conn, at change.Position) (err error) {
+		c.At = at
+		c.Rows, err = db.scan(ctx, conn, table, after, limit)
+		return err
+	})
 	if err != nil {
-		return c, err
-	}
-	c.At = under.at
-	if c.Rows, err = db.scan(ctx, under.conn, table, after, limit); err != nil {
-		db.cuts.drop()
 		return c, err
 	}
 	if len(c.Rows) > 0 {
 		c.Last = keyOf(db.tables[table], c.Rows[len(c.Rows)-1])
 	}
-	if c.Done = len(c.Rows) < limit; c.Done && table == len(db.tables)-1 {
-		db.cuts.drop() // the copy is complete: the snapshot keeps VACUUM from its work
-	}
+	c.Done = len(c.Rows) < limit
 	return c, nil
 }
 
-func (db *DB) cutFor(ctx context.Context, table int, after change.Key, born change.Position) (*cut, error) {
-	c := db.cuts.current
-	if c != nil && (c.at < born || c.conn.IsClosed() || (after == nil && c.begun[table])) {
+// underCut lends a connection that sees the copy's snapshot. Whoever begins what
+// was begun before gets a new one.
+func (db *DB) underCut(ctx context.Context, p place, begins bool, f func(conn *pgx.Conn, at change.Position) error) error {
+	var born int64
+	if err := db.pool.QueryRow(ctx, "SELECT coalesce(born, 0) FROM strangler.move WHERE id = $1", db.id).Scan(&born); err != nil {
+		return unprepared(err)
+	}
+	c, conn, err := db.borrow(ctx, p, begins, change.Position(born))
+	if err != nil {
+		return err
+	}
+	err = f(conn, c.at)
+	db.cuts.mu.Lock()
+	defer db.cuts.mu.Unlock()
+	if err != nil || db.cuts.current != c {
+		// What failed has ended its transaction, and the snapshot with it.
+		hangUp(conn.PgConn())
+		return err
+	}
+	c.idle = append(c.idle, conn)
+	return nil
+}
+
+func (db *DB) borrow(ctx context.Context, p place, begins bool, born change.Position) (*cut, *pgx.Conn, error) {
+	db.cuts.mu.Lock()
+	defer db.cuts.mu.Unlock()
+	if c := db.cuts.current; c != nil && (c.at < born || c.conn.IsClosed() || begins && c.begun[p]) {
 		db.cuts.drop()
 	}
 	if db.cuts.current == nil {
-		var err error
-		if c, err = db.takeCut(ctx); err != nil {
-			return nil, err
+		c, err := db.takeCut(ctx)
+		if err != nil {
+			return nil, nil, err
 		}
 		db.cuts.current = c
 	}
-	c = db.cuts.current
-	c.begun[table] = c.begun[table] || after == nil
-	return c, nil
+	c := db.cuts.current
+	c.begun[p] = c.begun[p] || begins
+	if n := len(c.idle); n > 0 {
+		conn := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		return c, conn, nil
+	}
+	conn, err := db.adopt(ctx, c.snapshot)
+	if err != nil {
+		db.cuts.drop() // perhaps the server was restarted, and the snapshot is gone
+		return nil, nil, err
+	}
+	return c, conn, nil
 }
 
 // scan reads up to limit rows in key order after a key.
@@ -229,8 +278,12 @@ func (db *DB) LoadChunk(ctx context.Context, c change.Chunk) error {
 	if err != nil {
 		return err
 	}
+	return db.passNowAndThen(ctx, c.Done)
+}
+
+func (db *DB) passNowAndThen(ctx context.Context, done bool) error {
 	now := time.Now().UnixNano()
-	if last := db.passed.Load(); c.Done || now-last >= int64(passEvery) {
+	if last := db.passed.Load(); done || now-last >= int64(passEvery) {
 		db.passed.Store(now)
 		return db.passOver(ctx)
 	}
@@ -257,9 +310,16 @@ func (db *DB) passOver(ctx context.Context) error {
 
 // Loaded returns where a table's copy stands.
 func (db *DB) Loaded(ctx context.Context, table int) (change.Loaded, error) {
+	parts, err := db.parts(ctx, table)
+	if err != nil {
+		return change.Loaded{}, err
+	}
+	if len(parts) > 0 {
+		return whole(parts), nil
+	}
 	var l change.Loaded
 	var last *string
-	err := db.pool.QueryRow(ctx, `SELECT c.last, coalesce(c.rows, 0), coalesce(c.at, 0), coalesce(c.done, false)
+	err = db.pool.QueryRow(ctx, `SELECT c.last, coalesce(c.rows, 0), coalesce(c.at, 0), coalesce(c.done, false)
 		FROM strangler.move m LEFT JOIN strangler.chunk c ON c.id = m.id AND c.tab = $2 WHERE m.id = $1`, db.id, table).
 		Scan(&last, &l.Rows, &l.At, &l.Done)
 	if err != nil || last == nil {
@@ -269,4 +329,17 @@ func (db *DB) Loaded(ctx context.Context, table int) (change.Loaded, error) {
 		l.Last = nil
 	}
 	return l, err
+}
+
+// whole sums the parts of a table up.
+func whole(parts []change.Part) change.Loaded {
+	l := change.Loaded{Done: true}
+	for _, p := range parts {
+		l.Rows += p.Rows
+		l.Done = l.Done && p.Done
+		if p.At > 0 && (l.At == 0 || p.At < l.At) {
+			l.At = p.At
+		}
+	}
+	return l
 }

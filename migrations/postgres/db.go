@@ -178,14 +178,15 @@ func code(err error) string {
 
 // The SQLSTATEs that are decided on.
 const (
-	uniqueViolation = "23505"
-	undefinedTable  = "42P01"
-	undefinedObject = "42704"
-	objectInUse     = "55006"
-	wrongState      = "55000"
-	lockTimeout     = "55P03"
-	queryCanceled   = "57014"
-	notSupported    = "0A000"
+	uniqueViolation     = "23505"
+	foreignKeyViolation = "23503"
+	undefinedTable      = "42P01"
+	undefinedObject     = "42704"
+	objectInUse         = "55006"
+	wrongState          = "55000"
+	lockTimeout         = "55P03"
+	queryCanceled       = "57014"
+	notSupported        = "0A000"
 )
 
 // explain turns missing control tables into change.ErrNotPrepared, and adds the

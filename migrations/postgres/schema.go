@@ -28,6 +28,11 @@ var control = []string{
 	`CREATE TABLE IF NOT EXISTS strangler.chunk (
 		id text NOT NULL, tab int NOT NULL, last text NOT NULL, rows bigint NOT NULL, at bigint NOT NULL,
 		done boolean NOT NULL, PRIMARY KEY (id, tab))`,
+	`CREATE TABLE IF NOT EXISTS strangler.part (
+		id text NOT NULL, tab int NOT NULL, no int NOT NULL, up_to text NOT NULL, last text NOT NULL,
+		rows bigint NOT NULL, at bigint, done boolean NOT NULL, PRIMARY KEY (id, tab, no))`,
+	`CREATE TABLE IF NOT EXISTS strangler.aside (
+		id text NOT NULL, no int NOT NULL, tab text NOT NULL, definition text NOT NULL, PRIMARY KEY (id, no))`,
 	`CREATE OR REPLACE FUNCTION strangler.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 		RAISE EXCEPTION 'strangler: table % is fenced: % is owned by the other side', TG_TABLE_NAME, TG_ARGV[0]
 		USING ERRCODE = 'read_only_sql_transaction';
@@ -35,7 +40,7 @@ var control = []string{
 }
 
 // controlTables in the order in which they may be dropped.
-var controlTables = []string{"strangler.chunk", "strangler.stream", "strangler.move"}
+var controlTables = []string{"strangler.chunk", "strangler.part", "strangler.aside", "strangler.stream", "strangler.move"}
 
 // alone makes moves in one database install and remove one after the other.
 const alone = "SELECT pg_advisory_xact_lock(hashtext('strangler'))"
@@ -350,6 +355,9 @@ func (db *DB) empty(ctx context.Context, tx pgx.Tx) error {
 func (db *DB) forget(ctx context.Context, tx pgx.Tx) error {
 	var exists bool
 	if err := tx.QueryRow(ctx, "SELECT to_regclass('strangler.move') IS NOT NULL").Scan(&exists); err != nil || !exists {
+		return err
+	}
+	if err := db.buildAside(ctx, tx); err != nil {
 		return err
 	}
 	for _, table := range controlTables {

@@ -39,6 +39,9 @@ func (db *DB) ReadChunk(ctx context.Context, table int, after change.Key, limit 
 	return c, nil
 }
 
+// EndCopy has nothing to let go of: each chunk is a cut of its own.
+func (db *DB) EndCopy(context.Context) error { return nil }
+
 // querier is what reads: a transaction or a pool.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
