@@ -183,7 +183,7 @@ var (
 	ErrForgotten = fmt.Errorf("the log does not hold the position to read from, so changes were missed: %w", ErrCannotFollow)
 	// ErrUnfinished: an index or a constraint cannot be built before the copy,
 	// parts of which were cut at different times, has been followed for a while.
-	ErrUnfinished = errors.New("cannot be built before the follower has caught up")
+	ErrUnfinished = errors.New("an index or a constraint cannot be built with the rows that are there")
 	// ErrNotPrepared: the control tables are missing.
 	ErrNotPrepared = errors.New("the database is not prepared for this move")
 )

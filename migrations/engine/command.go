@@ -322,7 +322,10 @@ func (m *move) finishLoad(ctx context.Context, owner change.Side) error {
 	if err := m.stream(owner).settle(ctx, head); err != nil {
 		return err
 	}
-	return finishLoad(ctx, service)
+	if err := finishLoad(ctx, service); err != nil {
+		return fmt.Errorf("the rows do not fulfil what a table of the service demands: correct them where they are owned, or the table: %w", err)
+	}
+	return nil
 }
 
 // confirm remembers a clean verification up to the report's position.
