@@ -33,8 +33,9 @@ type dataBench struct {
 	worlds  int // folders made so far
 }
 
-// data runs the bench of the data copy: its rate beside one plain statement,
-// its memory, and its resumption after a kill.
+// data runs the bench of the data half. On SQLite: the rate of the copy beside
+// one plain statement, its memory, and its resumption after a kill. On
+// PostgreSQL: the cases of [postgresCases].
 func data(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 	b := dataBench{ctx: ctx, log: errs}
 	flags := flag.NewFlagSet("data", flag.ContinueOnError)
@@ -42,6 +43,9 @@ func data(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 	flags.IntVar(&b.rows, "rows", 1_000_000, "invoices to copy")
 	flags.IntVar(&b.rounds, "rounds", 3, "timed rounds of each competitor")
 	flags.StringVar(&b.profile, "cpuprofile", "", "write a CPU profile of our first round to this `file`")
+	database := flags.String("database", "sqlite", "what is moved: sqlite or postgres")
+	dsn := flags.String("dsn", "", "PostgreSQL server to use; default: one of its own, from the binaries on this machine")
+	cases := flags.String("case", "", "PostgreSQL: only these cases, with commas between them")
 	asJSON := flags.Bool("json", false, "print one JSON object a line")
 	within := flags.String("dir", "", "`folder` for the databases, which are removed at the end (default: the system's for temporary files)")
 	if err := flags.Parse(args); err != nil {
@@ -57,7 +61,15 @@ func data(ctx context.Context, args []string, out, errs io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	measures, err := b.measure()
+	var measures []measure
+	switch *database {
+	case "sqlite":
+		measures, err = b.measure()
+	case "postgres":
+		measures, err = measurePostgres(ctx, errs, *dsn, b.dir, b.rows, b.rounds, *cases)
+	default:
+		err = fmt.Errorf("--database %q: accepted are sqlite, postgres", *database)
+	}
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type step struct {
 	Service  string // database file
 	State    string // folder of the ledger
 	Rows     int    // to fill
+	Rounds   int    // of a step that measures several
 	Profile  string // file for a CPU profile; empty: none
 }
 
@@ -39,6 +40,10 @@ var steps = map[string]func(ctx context.Context, s step, tell func(rows int64)) 
 	"plain":  plainStep,
 	"copy":   copyStep,
 	"resume": resumeStep,
+
+	"pg-copy":            pgCopyStep,
+	"pg-pipe":            pgPipeStep,
+	"pg-copy-and-verify": pgVerifyStep,
 }
 
 // result is what a step found.
@@ -50,6 +55,8 @@ type result struct {
 	Recorded int64         // rows that the copy's record counts, over all its processes
 	Differ   int           // rows that differ between both sides
 	Verified int64         // rows compared
+
+	Mine, Theirs []float64 // what a step that measures several rounds found
 }
 
 // message is a line from a step to the program that started it.
