@@ -332,6 +332,36 @@ type PartPusher interface {
 	PushPart(ctx context.Context, target Database, plan *mapping.Table, p Part, limit int) (next Part, rows int64, err error)
 }
 
+// Range is a range of a table's keys: after the one, up to and with the other;
+// nil is where the table begins or ends.
+type Range struct {
+	Table       int
+	After, UpTo Key
+}
+
+// Digest is the number of rows in a range, and a hash of them.
+type Digest struct{ Rows, Hash int64 }
+
+// Fingerprint is a row's key and a hash of all of it.
+type Fingerprint struct {
+	Key  Key
+	Hash int64
+}
+
+// Hasher is offered by a database that can compare ranges of its rows with those
+// of a follower of its kind without the rows leaving either. What it hashes of
+// its own rows is what the mapping makes of them, so that equal hashes mean that
+// the follower holds what it should. ok is false where the pair, the plan or a
+// value does not allow it; rows then have to be compared one by one.
+type Hasher interface {
+	// Bounds returns keys that cut a table into ranges of about so many rows.
+	Bounds(ctx context.Context, table int, rows int64) ([]Key, error)
+	// Digests hashes a range on both sides; side is the one of this database.
+	Digests(ctx context.Context, follower Database, plan *mapping.Table, side Side, r Range) (here, there Digest, ok bool, err error)
+	// Fingerprints returns every row's key, each in its own side's form.
+	Fingerprints(ctx context.Context, follower Database, plan *mapping.Table, side Side, r Range) (here, there []Fingerprint, ok bool, err error)
+}
+
 // Loader is offered by a database that fills faster without some of what its
 // tables have.
 type Loader interface {

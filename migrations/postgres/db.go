@@ -292,9 +292,12 @@ func numberedRow(rows pgx.Rows, t change.Table) (change.Row, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	number, err := strconv.Atoi(string(rows.RawValues()[len(t.Columns)]))
-	return row, number, err
+	n, err := number(rows.RawValues()[len(t.Columns)])
+	return row, int(n), err
 }
+
+// number reads a whole number in the text format.
+func number(text []byte) (int64, error) { return strconv.ParseInt(string(text), 10, 64) }
 
 // texts runs a query for one column of text.
 func texts(ctx context.Context, q querier, query string, args ...any) ([]string, error) {

@@ -109,9 +109,8 @@ func scaled(value string, digits int, from, to column) (string, bool) {
 	if from.oid != pgtype.NumericOID && !isInteger(from) || !isInteger(to) && to.oid != pgtype.NumericOID {
 		return "", false
 	}
-	product := fmt.Sprintf("(%s::numeric * 1%s)", value, strings.Repeat("0", digits))
-	return fmt.Sprintf("CASE WHEN %[1]s IS NULL THEN NULL WHEN %[2]s = trunc(%[2]s) THEN %[2]s::int8::%[3]s ELSE %[4]s::%[3]s END",
-		value, product, to.cast, refusal(value)), true
+	return fmt.Sprintf("CASE WHEN %[1]s IS NULL THEN NULL WHEN min_scale(%[1]s::numeric) <= %[2]d THEN (%[1]s::numeric * 1%[3]s)::int8::%[4]s ELSE %[5]s::%[4]s END",
+		value, digits, strings.Repeat("0", digits), to.cast, refusal(value)), true
 }
 
 // unscaled is the way back.
@@ -133,6 +132,11 @@ func named(value string, t mapping.Transform, from, to column, side change.Side)
 	if !there {
 		whole, name = to, from
 	}
+	// An integer is compared as one, everything else letter for letter.
+	compared, of := value+"::text", func(v string) string { return literal(v) + ` COLLATE "C"` }
+	if there && t.Integers {
+		compared, of = value, func(v string) string { return v }
+	}
 	if !isText(name) || t.Integers && !isInteger(whole) || !t.Integers && !isText(whole) {
 		return "", false
 	}
@@ -146,14 +150,14 @@ func named(value string, t mapping.Transform, from, to column, side change.Side)
 	seen := map[string]bool{}
 	for _, v := range values {
 		if there {
-			fmt.Fprintf(&b, ` WHEN %s::text = %s COLLATE "C" THEN %s::text`, value, literal(v), literal(t.Names[v]))
+			fmt.Fprintf(&b, " WHEN %s = %s THEN %s::text", compared, of(v), literal(t.Names[v]))
 			continue
 		}
 		if seen[t.Names[v]] {
 			return "", false // the way back was given up, and which value it takes is the reference's to say
 		}
 		seen[t.Names[v]] = true
-		fmt.Fprintf(&b, ` WHEN %s::text = %s COLLATE "C" THEN %s::%s`, value, literal(t.Names[v]), literal(v), to.travels())
+		fmt.Fprintf(&b, " WHEN %s = %s THEN %s::%s", compared, of(t.Names[v]), literal(v), to.travels())
 	}
 	fmt.Fprintf(&b, " ELSE %s::%s END", refusal(value), to.travels())
 	return b.String(), true

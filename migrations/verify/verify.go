@@ -137,6 +137,12 @@ func (v *verification) table(ctx context.Context, i int) error {
 		return err
 	}
 	meter := backfill.NewMeter(v.Plan.Tables[i].From, 0, total, v.Now())
+	if hasher, ok := v.Owner.(change.Hasher); ok {
+		if done, err := v.hashed(ctx, hasher, i, &meter); done || err != nil {
+			return err
+		}
+		meter = backfill.NewMeter(v.Plan.Tables[i].From, 0, total, v.Now())
+	}
 	err = v.walk(ctx, v.Owner, i, func(keys []change.Key) error {
 		if err := v.keys(ctx, i, keys); err != nil {
 			return err
