@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -266,7 +265,7 @@ func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]chang
 
 // LoadChunk stores a chunk's rows and its record in one transaction.
 func (db *DB) LoadChunk(ctx context.Context, c change.Chunk) error {
-	err := db.write(ctx, func(w *writing) error {
+	return db.write(ctx, func(w *writing) error {
 		if err := w.put(ctx, c.Table, c.Rows); err != nil {
 			return fmt.Errorf("load %s: %w", db.tables[c.Table].Name, err)
 		}
@@ -275,37 +274,6 @@ func (db *DB) LoadChunk(ctx context.Context, c change.Chunk) error {
 			db.id, c.Table, mapping.EncodeKey(c.Last), len(c.Rows), bounded(c.At), c.Done)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return db.passNowAndThen(ctx, c.Done)
-}
-
-func (db *DB) passNowAndThen(ctx context.Context, done bool) error {
-	now := time.Now().UnixNano()
-	if last := db.passed.Load(); done || now-last >= int64(passEvery) {
-		db.passed.Store(now)
-		return db.passOver(ctx)
-	}
-	return nil
-}
-
-// passEvery is how often the log of a copy is passed over. The server begins
-// each time a little before the last, so often would be slow.
-const passEvery = 10 * time.Second
-
-// passOver skips what the copy left in the log. A side that is filled and was
-// never the owner has nothing else in it, and nobody reads it yet: the log would
-// be kept for the whole copy, and all of it would have to be read when the way
-// back begins. The server skips it much faster than it can be streamed. Where
-// the slot is in use, its reader keeps up by itself.
-func (db *DB) passOver(ctx context.Context) error {
-	_, err := db.pool.Exec(ctx, `SELECT pg_replication_slot_advance(slot_name, pg_current_wal_flush_lsn())
-		FROM pg_replication_slots, strangler.move WHERE slot_name = $2 AND id = $1 AND epoch = 0 AND fenced AND NOT active`, db.id, db.name)
-	if err != nil && code(err) != objectInUse {
-		return fmt.Errorf("the chunk is stored, but its log cannot be passed over: %w", err)
-	}
-	return nil
 }
 
 // Loaded returns where a table's copy stands.

@@ -31,7 +31,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,7 +57,6 @@ type DB struct {
 	layouts layouts
 	cuts    cuts
 	feed    feed
-	passed  atomic.Int64 // when the log of a copy was last passed over, in Unix nanoseconds
 }
 
 const (

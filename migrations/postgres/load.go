@@ -22,7 +22,13 @@ type aside struct{ drop, create string }
 //
 // The key's index stays, and so does a replica identity, whatever a foreign key
 // of another table rests on, and everything of partitioned tables.
+//
+// The slot goes as well, until the load is finished: nobody but the load writes
+// these tables, and its log would be kept all the while for nothing.
 func (db *DB) BeginLoad(ctx context.Context) error {
+	if err := db.withoutSlot(ctx); err != nil {
+		return err
+	}
 	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
 		fresh, err := db.fresh(ctx, tx)
 		if err != nil || !fresh {
@@ -46,6 +52,15 @@ func (db *DB) BeginLoad(ctx context.Context) error {
 		db.layouts.forget()
 		return nil
 	})
+}
+
+// withoutSlot drops the slot of a side that was never the owner.
+func (db *DB) withoutSlot(ctx context.Context) error {
+	done, err := db.pool.Exec(ctx, "UPDATE strangler.move SET born = NULL WHERE id = $1 AND epoch = 0 AND fenced", db.id)
+	if err != nil || done.RowsAffected() == 0 {
+		return explain(err)
+	}
+	return db.Release(ctx)
 }
 
 // fresh reports whether nothing has been loaded yet.
@@ -109,10 +124,13 @@ const isKey = `x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL AND x.
 	AND NOT EXISTS (SELECT 1 FROM unnest(x.indkey) WITH ORDINALITY AS k(num, n) JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.num
 		WHERE k.n <= x.indnkeyatts AND a.attname <> ALL ($2::text[]))`
 
-// FinishLoad builds what was set aside, each in a transaction of its own, last
+// FinishLoad keeps the log again, and builds what was set aside, each in a transaction of its own, last
 // dropped first: foreign keys rest on indexes. Each of them may take long, and
 // what is built stays built.
 func (db *DB) FinishLoad(ctx context.Context) error {
+	if err := db.prepareSlot(ctx); err != nil {
+		return err
+	}
 	for {
 		no, definition, err := db.nextAside(ctx)
 		if err != nil || no == 0 {

@@ -222,7 +222,7 @@ func (db *DB) pipe(ctx context.Context, to *DB, from, into *layout, selected []s
 		return p, 0, err
 	}
 	next.Rows += rows
-	return next, rows, to.passNowAndThen(ctx, next.Done)
+	return next, rows, nil
 }
 
 // connect runs a COPY from one connection into a COPY on another one.
@@ -270,7 +270,7 @@ func (db *DB) pass(ctx context.Context, to *DB, plan *mapping.Table, from *layou
 		return p, 0, err
 	}
 	next.Rows += int64(len(rows))
-	return next, int64(len(rows)), to.passNowAndThen(ctx, next.Done)
+	return next, int64(len(rows)), nil
 }
 
 func (db *DB) recordPart(ctx context.Context, tx pgx.Tx, p change.Part, rows int64) error {
