@@ -13,6 +13,7 @@ import (
 
 const (
 	touchedLimit = 5_000           // keys verified inside a pause, at most
+	fewTouched   = 200             // keys that are left to the pause without another round before it
 	actTimeout   = 5 * time.Second // of one action that must be retried until it succeeds
 	warmUpWait   = 30 * time.Second
 )
@@ -134,8 +135,15 @@ func (m *move) warmUp(ctx context.Context, owner change.Side) error {
 			return fmt.Errorf("the stream from the %s does not catch up: %w", side, err)
 		}
 	}
-	_, err := m.verifyTouched(ctx, owner, 40*touchedLimit)
-	return err
+	// While one round of keys is verified, writers touch the next. Each is shorter
+	// than the one before, until only what is touched in a moment is left.
+	for before := int64(40 * touchedLimit); ; {
+		touched, err := m.verifyTouched(ctx, owner, 40*touchedLimit)
+		if err != nil || touched <= fewTouched || touched >= before {
+			return err
+		}
+		before = touched
+	}
 }
 
 // runSwitch drives a switch that an earlier engine left under way.

@@ -2,7 +2,7 @@
 // doing the same thing, in one run and with interleaved rounds.
 //
 //	go run ./scripts/bench data [--rows 1000000] [--rounds 3] [--json]
-//	go run ./scripts/bench data --database postgres [--rows 5000000] [--case copy,verify,decode,apply]
+//	go run ./scripts/bench data --database postgres [--rows 5000000] [--case copy,verify,decode,apply,pause]
 //
 // It must be started inside the repository: it reads the shop's schema files
 // and its strangler.yaml, so that what is measured is what users run.

@@ -40,6 +40,7 @@ var postgresCases = []struct {
 	{"verify", (*postgresBench).verifyRounds},
 	{"decode", (*postgresBench).decodeRounds},
 	{"apply", (*postgresBench).applyRounds},
+	{"pause", (*postgresBench).pauseRounds},
 }
 
 // measurePostgres runs the cases asked for, all of them by default.

@@ -44,6 +44,7 @@ var steps = map[string]func(ctx context.Context, s step, tell func(rows int64)) 
 	"pg-copy":            pgCopyStep,
 	"pg-pipe":            pgPipeStep,
 	"pg-copy-and-verify": pgVerifyStep,
+	"pg-pause":           pgPauseStep,
 }
 
 // result is what a step found.
