@@ -89,12 +89,15 @@ func (w *world) database(name, schema string) *sql.DB {
 	return db
 }
 
+// patient bounds are for tests that are not about bounds, on any machine.
+var patient = engine.Bounds{Requests: 10_000, Bytes: 1 << 30, Wait: time.Minute}
+
 // start opens the ledger and a new engine, as a process does when it starts.
 func (w *world) start() {
 	var err error
 	w.ledger, err = ledger.Open(filepath.Join(w.dir, "state"), time.Now)
 	must(w.t, err)
-	w.engine = engine.New(engine.Options{Ledger: w.ledger, Routes: w.gate, Audit: 50 * time.Millisecond})
+	w.engine = engine.New(engine.Options{Ledger: w.ledger, Routes: w.gate, Audit: 50 * time.Millisecond, Bounds: patient})
 	must(w.t, w.engine.Open(context.Background(), engine.Spec{
 		Capability: "billing", Plan: w.plan,
 		Monolith: "sqlite:" + filepath.Join(w.dir, "monolith.db"), Service: "sqlite:" + filepath.Join(w.dir, "service.db"),

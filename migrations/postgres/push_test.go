@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"stranglerfig/migrations/backfill"
 	"stranglerfig/migrations/change"
@@ -205,13 +206,12 @@ func TestACopyInPartsThatWasInterruptedGoesOnUnderAnotherCut(t *testing.T) {
 	if held.Done || held.Rows < 5000 || held.Rows >= 60_000 {
 		t.Fatalf("%+v", held)
 	}
-	if n := c.leader.number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"); n > 0 {
-		t.Errorf("%d connections still hold a snapshot", n)
-	}
-	var done, open int64 = 1, 60_000
+	c.expectNoSnapshot()
+	done := c.follower.number("SELECT min(id) FROM invoices")
+	open := c.follower.number("SELECT max(i) FROM generate_series(1, 60000) AS i WHERE NOT EXISTS (SELECT 1 FROM invoices WHERE id = i)")
 	exec(t, c.leader.app, "UPDATE inv SET no = 'swapped' WHERE id = $1", open)
-	exec(t, c.leader.app, "UPDATE inv SET no = 'INV-60000' WHERE id = $1", done)
-	exec(t, c.leader.app, "UPDATE inv SET no = 'INV-1' WHERE id = $1", open)
+	exec(t, c.leader.app, "UPDATE inv SET no = 'INV-' || $2::bigint WHERE id = $1", done, open)
+	exec(t, c.leader.app, "UPDATE inv SET no = 'INV-' || $2::bigint WHERE id = $1", open, done)
 	c.leader.db.Close()
 	c.leader.db = opened(t, c.leader.dsn, change.Monolith, tables(c.plan, change.Monolith))
 	c.follower.db.Close()
@@ -229,6 +229,20 @@ func TestACopyInPartsThatWasInterruptedGoesOnUnderAnotherCut(t *testing.T) {
 	c.compare()
 	if after := c.definitions(); !slices.Equal(before, after) {
 		t.Errorf("before %v\nafter %v", before, after)
+	}
+}
+
+// expectNoSnapshot waits until the server has noticed that nobody holds one.
+func (c *copied) expectNoSnapshot() {
+	c.Helper()
+	const holders = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL
+		AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'`
+	for n := c.leader.number(holders); n > 0; n = c.leader.number(holders) {
+		select {
+		case <-c.Context().Done():
+			c.Fatalf("%d connections still hold a snapshot", n)
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
 
