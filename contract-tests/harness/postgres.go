@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,8 +24,24 @@ import (
 // one. The role must be allowed to create databases.
 const PostgresEnv = "STRANGLER_TEST_POSTGRES"
 
+// ImageEnv is the variable that names the image of a container's server;
+// default: [Image].
+const (
+	ImageEnv = "STRANGLER_TEST_POSTGRES_IMAGE"
+	Image    = "postgres:15"
+)
+
 // ErrNoPostgres is returned where no server is named and none can be started.
 var ErrNoPostgres = errors.New("no PostgreSQL: set " + PostgresEnv + " to a DSN, run a Docker daemon, or install PostgreSQL's binaries")
+
+// RequireEnv is the variable that lists, with commas, what tests may not do
+// without: what is missing then fails them instead of skipping them.
+const RequireEnv = "STRANGLER_TEST_REQUIRE"
+
+// Required reports whether the environment requires something.
+func Required(what string) bool {
+	return slices.Contains(strings.Split(os.Getenv(RequireEnv), ","), what)
+}
 
 // Server is a PostgreSQL server for tests.
 type Server struct {
@@ -58,7 +76,9 @@ func PostgresContainer(ctx context.Context) (s *Server, err error) {
 	if _, err := os.Stat("/var/run/docker.sock"); err != nil && os.Getenv("DOCKER_HOST") == "" {
 		return nil, fmt.Errorf("%w: no Docker daemon", ErrNoPostgres)
 	}
-	c, err := postgres.Run(ctx, "postgres:15", postgres.WithDatabase("test"), postgres.WithUsername("test"), postgres.WithPassword("test"), postgres.BasicWaitStrategies())
+	image := cmp.Or(os.Getenv(ImageEnv), Image)
+	c, err := postgres.Run(ctx, image, postgres.WithDatabase("test"), postgres.WithUsername("test"), postgres.WithPassword("test"),
+		testcontainers.WithCmdArgs("-c", "wal_level=logical"), postgres.BasicWaitStrategies())
 	if err != nil {
 		return nil, fmt.Errorf("start a PostgreSQL container: %w", err)
 	}

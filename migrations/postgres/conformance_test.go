@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -42,8 +43,24 @@ func TestMain(m *testing.M) {
 // TestPostgreSQLKeepsEveryPromiseOfADatabase runs the conformance suite.
 func TestPostgreSQLKeepsEveryPromiseOfADatabase(t *testing.T) {
 	needServer(t)
+	promises(t, server)
+}
+
+// TestPostgreSQLInAContainerKeepsEveryPromiseOfADatabase runs it on a server
+// that somebody else configured.
+func TestPostgreSQLInAContainerKeepsEveryPromiseOfADatabase(t *testing.T) {
+	container, err := harness.PostgresContainer(t.Context())
+	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("container") {
+		t.Skip(err)
+	}
+	must(t, err)
+	t.Cleanup(container.Stop)
+	promises(t, container)
+}
+
+func promises(t *testing.T, server *harness.Server) {
 	changetest.Run(t, func(t *testing.T) changetest.Fixture {
-		dsn := database(t)
+		dsn := databaseOn(t, server)
 		writer := application(t, dsn, canonical)
 		return changetest.Fixture{
 			Writer: writer,
@@ -62,7 +79,7 @@ func needServer(t testing.TB) {
 	if missing == nil {
 		return
 	}
-	if strings.Contains(os.Getenv("STRANGLER_TEST_REQUIRE"), "postgres") {
+	if harness.Required("postgres") {
 		t.Fatal(missing)
 	}
 	t.Skip(missing)
@@ -70,15 +87,21 @@ func needServer(t testing.TB) {
 
 var databases atomic.Int64
 
-// database creates an empty database. When the test ends, any slot that is left
-// in it is dropped, and the database too unless its server is about to go.
+// database creates an empty database on the server that all tests share.
 func database(t testing.TB) string {
+	t.Helper()
+	return databaseOn(t, server)
+}
+
+// databaseOn creates an empty database. When the test ends, any slot that is left
+// in it is dropped, and the database too unless its server is about to go.
+func databaseOn(t testing.TB, server *harness.Server) string {
 	t.Helper()
 	name := fmt.Sprintf("strangler_test_%d_%d", os.Getpid(), databases.Add(1))
 	dsn, drop, err := server.Database(t.Context(), name)
 	must(t, err)
 	t.Cleanup(func() {
-		dropSlots(t, name)
+		dropSlots(t, server, name)
 		if server.How == "dsn" {
 			drop()
 		}
@@ -87,7 +110,7 @@ func database(t testing.TB) string {
 }
 
 // dropSlots drops the replication slots of a database, whoever holds them.
-func dropSlots(t testing.TB, database string) {
+func dropSlots(t testing.TB, server *harness.Server, database string) {
 	t.Helper()
 	db, err := sql.Open("pgx", server.DSN)
 	must(t, err)
