@@ -93,8 +93,9 @@ func PostgresContainer(ctx context.Context) (s *Server, err error) {
 
 // PostgresBinaries starts a server from the binaries on this machine, in a
 // temporary directory. As root it runs as the user postgres, because the
-// server refuses root.
-func PostgresBinaries(ctx context.Context) (*Server, error) {
+// server refuses root. Settings, each name=value, come after the ones that tests
+// need.
+func PostgresBinaries(ctx context.Context, settings ...string) (*Server, error) {
 	bin, err := postgresBin()
 	if err != nil {
 		return nil, err
@@ -121,7 +122,11 @@ func PostgresBinaries(ctx context.Context) (*Server, error) {
 		return nil, err
 	}
 	port := addr[strings.LastIndexByte(addr, ':')+1:]
-	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-h", "127.0.0.1", "-k", dir, "-c", "wal_level=logical", "-c", "fsync=off")
+	args := []string{"-D", data, "-p", port, "-h", "127.0.0.1", "-k", dir, "-c", "wal_level=logical", "-c", "fsync=off"}
+	for _, setting := range settings {
+		args = append(args, "-c", setting)
+	}
+	server := exec.Command(filepath.Join(bin, "postgres"), args...)
 	server.Dir, server.SysProcAttr = dir, &syscall.SysProcAttr{Credential: cred}
 	if err := server.Start(); err != nil {
 		os.RemoveAll(dir)
