@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -168,4 +169,51 @@ func pool(ctx context.Context, client net.Conn, server string) {
 	io.Copy(client, conn)
 	client.Close()
 	sending.Wait()
+}
+
+// TestAFenceThatCannotBeNamesWhoHoldsIt, and changes nothing.
+func TestAFenceThatCannotBeNamesWhoHoldsIt(t *testing.T) {
+	s := prepared(t, change.Leading, "CREATE TABLE x (id int PRIMARY KEY, v int)", twoColumns)
+	writer, err := s.app.Conn(t.Context())
+	must(t, err)
+	defer writer.Close()
+	for _, q := range []string{"SET application_name = 'night job'", "BEGIN", "INSERT INTO x VALUES (1, 1)"} {
+		_, err := writer.ExecContext(t.Context(), q)
+		must(t, err)
+	}
+	err = s.db.Fence(t.Context(), change.Fence{Epoch: 1, Marker: "m", Wait: 50 * time.Millisecond})
+	if !errors.Is(err, change.ErrFenceTimeout) || !strings.Contains(err.Error(), "application night job, idle in transaction: INSERT INTO x VALUES (1, 1)") {
+		t.Error(err)
+	}
+	if o, err := s.db.Owner(t.Context()); err != nil || o.Fenced {
+		t.Errorf("%+v, %v", o, err)
+	}
+	_, err = writer.ExecContext(t.Context(), "COMMIT")
+	must(t, err)
+	exec(t, s.app, "UPDATE x SET v = 2")
+}
+
+// TestAFullDiskOfTheFollowerLosesNothing: a batch that finds no room is applied
+// when there is some again.
+func TestAFullDiskOfTheFollowerLosesNothing(t *testing.T) {
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, v int)"
+	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
+	exec(t, follower.app, `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+		RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END$$;
+		CREATE TRIGGER full_disk BEFORE INSERT ON x FOR EACH STATEMENT EXECUTE FUNCTION full_disk();
+		ALTER TABLE x ENABLE ALWAYS TRIGGER full_disk`)
+	exec(t, leader.app, "INSERT INTO x SELECT i, i FROM generate_series(1, 10) AS i")
+	cp, err := follower.db.TakeStream(t.Context(), "stream", "runner", 0)
+	must(t, err)
+	b, err := leader.db.Read(t.Context(), cp.Position, 100)
+	must(t, err)
+	if err := follower.db.Apply(t.Context(), "stream", "runner", b); err == nil || !strings.Contains(err.Error(), "No space left on device") {
+		t.Fatal(err)
+	}
+	if after, err := follower.db.Stream(t.Context(), "stream"); err != nil || after.Position != cp.Position {
+		t.Errorf("the checkpoint moved from %d to %d (%v)", cp.Position, after.Position, err)
+	}
+	exec(t, follower.app, "DROP TRIGGER full_disk ON x")
+	follower.follow(leader)
+	expectSame(t, leader, follower, "x")
 }
