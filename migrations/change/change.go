@@ -286,9 +286,9 @@ type Database interface {
 	// Prove stores rows of a table in a transaction that is rolled back, and
 	// returns the first refusal.
 	Prove(ctx context.Context, table int, rows []Row) error
-	// Repair puts or deletes one key the way an applier would, so that it is
-	// not captured.
-	Repair(ctx context.Context, c Change) error
+	// Repair puts or deletes keys the way an applier would, so that they are not
+	// captured, all in one transaction.
+	Repair(ctx context.Context, changes ...Change) error
 	// Retire renames a table out of the way at the end of a move.
 	Retire(ctx context.Context, suffix string) error
 }

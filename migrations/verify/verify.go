@@ -320,6 +320,7 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 			return err
 		}
 		keys = keys[:0:0]
+		var repairs []change.Change
 		seen := map[string]change.Row{}
 		for _, p := range pairs {
 			id := mapping.EncodeKey(p.key)
@@ -328,9 +329,11 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 			switch {
 			case p.equal():
 			case stable && v.Repair && p.err == nil && !mended[id]:
-				if err := v.mend(ctx, i, p); err != nil {
+				c, err := v.mending(i, p)
+				if err != nil {
 					return err
 				}
+				repairs = append(repairs, c)
 				mended[id] = true
 				keys = append(keys, p.key)
 			case stable:
@@ -342,24 +345,27 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 				keys = append(keys, p.key)
 			}
 		}
+		if err := v.mend(ctx, repairs); err != nil {
+			return err
+		}
 		before = seen
 	}
 	return nil
 }
 
-// mend makes the follower's row what the owner's says.
-func (v *verification) mend(ctx context.Context, i int, p pair) error {
-	c, err := v.mending(i, p)
-	if err != nil {
-		return err
+// mend makes the follower's rows what the owner's say.
+func (v *verification) mend(ctx context.Context, repairs []change.Change) error {
+	if len(repairs) == 0 {
+		return nil
 	}
-	if err := v.Follower.Repair(ctx, c); err != nil {
-		return fmt.Errorf("repair key %s: %w", change.KeyString(p.key), err)
+	if err := v.Follower.Repair(ctx, repairs...); err != nil {
+		return fmt.Errorf("repair: %w", err)
 	}
-	v.report.Repaired++
+	v.report.Repaired += int64(len(repairs))
 	return nil
 }
 
+// mending is the change that makes a pair equal.
 func (v *verification) mending(i int, p pair) (change.Change, error) {
 	mapKey := v.Plan.Tables[i].ForwardKey
 	if v.OwnerSide == change.Service {
