@@ -30,7 +30,7 @@ const (
 // look at. It returns false where the databases cannot do that, having counted
 // nothing.
 func (v *verification) hashed(ctx context.Context, hasher change.Hasher, i int, meter *backfill.Meter) (done bool, err error) {
-	bounds, err := hasher.Bounds(ctx, i, rangeRows)
+	bounds, err := hasher.Bounds(ctx, i, int64(v.Range))
 	if err != nil {
 		return false, err
 	}

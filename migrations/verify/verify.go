@@ -33,6 +33,7 @@ type Options struct {
 	Repair   bool // mend stable differences on the follower, then look again
 	Progress func(change.Progress)
 	Chunk    int // rows read at once; default 2000
+	Range    int // rows hashed at once where the databases can do that; default 200,000
 	Listed   int // differences listed at most; default 1000, more are counted
 	Now      func() time.Time
 }
@@ -110,6 +111,9 @@ func begin(ctx context.Context, o Options) (*verification, error) {
 	}
 	if o.Chunk == 0 {
 		o.Chunk = 2000
+	}
+	if o.Range == 0 {
+		o.Range = rangeRows
 	}
 	if o.Listed == 0 {
 		o.Listed = 1000
