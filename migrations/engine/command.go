@@ -215,7 +215,7 @@ func (m *move) dismantle(ctx context.Context) error {
 		return fmt.Errorf("dismantle the monolith's database: %w", err)
 	}
 	m.mu.Lock()
-	m.verified, m.broken = verification{}, nil
+	m.verified, m.broken, m.partial = verification{}, nil, nil
 	m.retained = map[change.Side]int64{}
 	m.tables = map[string]change.Progress{}
 	m.mu.Unlock()
@@ -266,35 +266,52 @@ func (m *move) progress(watch Watch) func(change.Progress) {
 
 // Verify compares every row of both sides and makes the move ready if they are
 // equal. With repair, stable differences are mended on the follower and the
-// keys verified again.
-func (e *Engine) Verify(asked context.Context, capability string, repair bool, watch Watch) (verify.Report, error) {
+// keys verified again. One that was interrupted goes on where it was, unless it
+// is to begin anew.
+func (e *Engine) Verify(asked context.Context, capability string, q VerifyRequest, watch Watch) (verify.Report, error) {
 	var report verify.Report
 	err := e.exclusively(asked, capability, func(ctx context.Context, m *move) (err error) {
 		// Nobody is served by a verification that nobody waits for.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(asked, cancel)()
-		report, err = m.verify(ctx, repair, watch)
+		report, err = m.verify(ctx, q, watch)
 		return err
 	})
 	return report, err
 }
 
-func (m *move) verify(ctx context.Context, repair bool, watch Watch) (verify.Report, error) {
+// VerifyRequest says how to verify.
+type VerifyRequest struct {
+	Repair bool // mend stable differences on the follower
+	Anew   bool // do not go on where an earlier one was interrupted
+	// Listed is called with every difference; nil is allowed.
+	Listed func(verify.Difference)
+}
+
+func (m *move) verify(ctx context.Context, q VerifyRequest, watch Watch) (verify.Report, error) {
 	s := m.current()
 	if !s.Phase.Following() || s.Phase.Switching() {
 		_, _, err := s.Step(cutover.Verified, "")
 		return verify.Report{}, err
 	}
-	if err := m.finishLoad(ctx, s.Owner); err != nil {
+	err := m.finishLoad(ctx, s.Owner)
+	if err != nil {
 		return verify.Report{}, err
 	}
 	o := m.verifyOptions(s.Owner)
-	o.Repair, o.Progress = repair, watch
+	o.Repair, o.Progress, o.Each = q.Repair, watch, q.Listed
+	if o.From, err = m.interrupted(q.Anew); err != nil {
+		return verify.Report{}, err
+	}
+	o.Reached = m.reached(ctx)
 	report, err := verify.Run(ctx, o)
 	if err != nil {
-		return report, fmt.Errorf("verify %s: %w", m.spec.Capability, err)
+		return report, errors.Join(fmt.Errorf("verify %s: %w", m.spec.Capability, err), m.remember(context.WithoutCancel(ctx)))
 	}
+	m.mu.Lock()
+	m.partial = nil
+	m.mu.Unlock()
 	event := cutover.Diverged
 	if report.Clean {
 		event = cutover.Verified
@@ -331,8 +348,12 @@ func (m *move) finishLoad(ctx context.Context, owner change.Side) error {
 // confirm remembers a clean verification up to the report's position.
 func (m *move) confirm(owner change.Side, report verify.Report) {
 	m.mu.Lock()
-	m.verified = verification{Owner: owner, At: report.OwnerAt, Time: m.e.o.Now(), Rows: report.Rows}
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	at := report.OwnerAt
+	if m.verified.Owner == owner {
+		at = max(at, m.verified.At) // the audits of touched keys are further on
+	}
+	m.verified = verification{Owner: owner, At: at, Time: m.e.o.Now(), Rows: report.Rows}
 }
 
 func (m *move) verifyOptions(owner change.Side) verify.Options {
