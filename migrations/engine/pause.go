@@ -73,7 +73,7 @@ func (m *move) pause(ctx context.Context, side change.Side, why string) error {
 		return err
 	}
 	for _, a := range do {
-		if err := m.performAtRest(ctx, a, nil); err != nil {
+		if err := m.performAtRest(ctx, a, nil, func(string) {}); err != nil {
 			return err
 		}
 	}
