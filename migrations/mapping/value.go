@@ -15,6 +15,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -109,13 +110,24 @@ func (v Value) String() string {
 	case KindInt:
 		return strconv.FormatInt(v.n, 10)
 	case KindFloat:
-		return strconv.FormatFloat(v.f, 'f', -1, 64)
+		return formatFloat(v.f)
 	case KindBytes:
 		return fmt.Sprintf("%d bytes", len(v.s))
 	case KindTime:
 		return v.t.UTC().Format(time.RFC3339Nano)
 	}
 	return v.s
+}
+
+// formatFloat writes the infinities as SQL does.
+func formatFloat(f float64) string {
+	switch {
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
 // numeric reports whether the value is a number, or a boolean, which most
@@ -135,6 +147,9 @@ func (v Value) Equal(o Value) bool {
 	case v.numeric() || o.numeric():
 		a, errA := v.number()
 		b, errB := o.number()
+		if errA != nil && errB != nil {
+			return v.String() == o.String() // NaN and the infinities have no digits
+		}
 		return errA == nil && errB == nil && a.equal(b)
 	case v.kind != o.kind:
 		return false

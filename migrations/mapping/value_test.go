@@ -24,6 +24,8 @@ func TestEqualComparesNumbersByValue(t *testing.T) {
 		{mapping.Time(noon), mapping.Time(noon.In(time.FixedZone("x", 3600)))},
 		{mapping.Bytes([]byte{0, 255}), mapping.Bytes([]byte{0, 255})},
 		{mapping.Int(math.MaxInt64), dec(t, "9223372036854775807")},
+		{mapping.Float(math.Inf(1)), mapping.Text("Infinity")},
+		{mapping.Float(math.NaN()), mapping.Float(math.NaN()), mapping.Text("NaN")},
 	} {
 		for _, v := range same {
 			if !same[0].Equal(v) || !v.Equal(same[0]) {
@@ -33,7 +35,7 @@ func TestEqualComparesNumbersByValue(t *testing.T) {
 	}
 	different := []mapping.Value{
 		mapping.Null(), mapping.Int(0), mapping.Bool(true), mapping.Float(0.5), dec(t, "0.25"), mapping.Text(""), mapping.Text("a"), mapping.Text("007"),
-		mapping.Bytes(nil), mapping.Bytes([]byte("a")), mapping.Time(noon), mapping.Int(math.MaxInt64), mapping.Float(math.MaxInt64), mapping.Float(math.Inf(1)), mapping.Text("NULL"), mapping.Text("true"),
+		mapping.Bytes(nil), mapping.Bytes([]byte("a")), mapping.Time(noon), mapping.Int(math.MaxInt64), mapping.Float(math.MaxInt64), mapping.Float(math.Inf(1)), mapping.Float(math.Inf(-1)), mapping.Float(math.NaN()), mapping.Text("NULL"), mapping.Text("true"),
 	}
 	for i, a := range different {
 		for _, b := range different[:i] {

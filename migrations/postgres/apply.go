@@ -196,15 +196,31 @@ func (l *layout) unnest() string {
 // unnestKeys is the keys of array parameters as a relation called n.
 func (l *layout) unnestKeys() string { return l.unnestColumns(l.table.Key) }
 
+// unnestColumns reads arrays and composites out of texts, because unnest would
+// take them apart as well.
 func (l *layout) unnestColumns(columns []int) string {
-	return fmt.Sprintf("%s AS n(%s)", l.arrays(columns), strings.Join(l.names(columns, ""), ", "))
+	names := strings.Join(l.names(columns, ""), ", ")
+	if !slices.ContainsFunc(columns, func(c int) bool { return l.types[c].nested }) {
+		return fmt.Sprintf("%s AS n(%s)", l.arrays(columns), names)
+	}
+	values := l.names(columns, "")
+	for i, c := range columns {
+		if l.types[c].nested {
+			values[i] += "::" + l.types[c].cast + " AS " + values[i]
+		}
+	}
+	return fmt.Sprintf("(SELECT %s FROM %s AS n(%s)) AS n", strings.Join(values, ", "), l.arrays(columns), names)
 }
 
 // arrays turns the parameters, one array per column, into rows.
 func (l *layout) arrays(columns []int) string {
 	arrays := make([]string, len(columns))
 	for i, c := range columns {
-		arrays[i] = fmt.Sprintf("$%d::%s[]", i+1, l.types[c].cast)
+		element := l.types[c].cast
+		if l.types[c].nested {
+			element = "text"
+		}
+		arrays[i] = fmt.Sprintf("$%d::%s[]", i+1, element)
 	}
 	return fmt.Sprintf("unnest(%s)", strings.Join(arrays, ", "))
 }

@@ -106,19 +106,21 @@ func (f *feed) describe(m relationMessage) {
 	if m.name != l.name {
 		s.err = fmt.Errorf("table %s was renamed from %s during the move: undo it and resume the move, or cancel the move and start again", l.name, m.name)
 	}
+	for _, c := range m.columns {
+		s.oids = append(s.oids, c.oid)
+	}
 	for i, name := range l.table.Columns {
 		at := slices.IndexFunc(m.columns, func(c wireColumn) bool { return c.name == name })
 		switch {
 		case at < 0:
 			s.err = fmt.Errorf("column %s of table %s came or went during the move: undo it and resume the move, or cancel the move and start again", name, l.name)
 			at = 0
+		case m.columns[at].oid == l.types[i].declared:
+			s.oids[at] = l.types[i].oid // what a domain is over
 		case kindOf(m.columns[at].oid) != kindOf(l.types[i].oid):
 			s.err = fmt.Errorf("column %s of table %s changed its type during the move: undo it and resume the move, or cancel the move and start again", name, l.name)
 		}
 		s.columns = append(s.columns, at)
-	}
-	for _, c := range m.columns {
-		s.oids = append(s.oids, c.oid)
 	}
 	f.tables[m.id] = s
 }

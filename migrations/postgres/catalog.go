@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,12 +12,17 @@ import (
 	"stranglerfig/migrations/change"
 )
 
-// column is what the catalog says about a column.
+// column is what the catalog says about a column. A domain counts as the type
+// that it is over, which is how its values are read and written; its checks are
+// the table's to make.
 type column struct {
 	name      string
-	oid       uint32 // of its type
-	cast      string // name of its type, for a cast that does not shorten
-	class     string // of its type: b base, e enumeration, d domain, …
+	declared  uint32 // the type, which may be a domain
+	oid       uint32 // the type, which is none
+	cast      string // name of that type, for a cast that does not shorten
+	class     string // of that type: b base, e enumeration, c composite, r range, m multirange
+	nested    bool   // its values are rows or arrays
+	strange   string // the type, or one of which it is made, that cannot be moved
 	notNull   bool
 	fallback  bool // it has a default, or generates one
 	generated bool // from other columns: it cannot be written
@@ -102,15 +108,26 @@ func sameSet[T comparable](a, b []T) bool {
 }
 
 func readColumns(ctx context.Context, q querier, oid uint32) ([]column, error) {
-	rows, err := q.Query(ctx, `SELECT a.attname, a.atttypid, format_type(a.atttypid, -1), t.typtype::text, a.attnotnull,
-		a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a'
-		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, oid)
+	rows, err := q.Query(ctx, `WITH RECURSIVE part (num, oid, itself) AS (
+			SELECT attnum, atttypid, true FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped
+			UNION SELECT num, made.of, itself AND typtype = 'd' FROM part JOIN pg_type t ON t.oid = part.oid CROSS JOIN LATERAL (
+				SELECT typbasetype WHERE typtype = 'd'
+				UNION ALL SELECT typelem WHERE typcategory = 'A'
+				UNION ALL SELECT rngsubtype FROM pg_range WHERE t.oid IN (rngtypid, rngmultitypid)
+				UNION ALL SELECT atttypid FROM pg_attribute WHERE typtype = 'c' AND attrelid = typrelid AND attnum > 0 AND NOT attisdropped
+			) AS made (of))
+		SELECT a.attname, a.atttypid, t.oid, format_type(t.oid, -1), t.typtype::text, t.typcategory = 'A' OR t.typtype = 'c',
+			coalesce((SELECT min(format_type(p.oid, -1)) FROM part p JOIN pg_type y ON y.oid = p.oid
+				WHERE p.num = a.attnum AND y.typtype IN ('b', 'p') AND y.typcategory <> 'A' AND y.oid < $3 AND y.oid <> ALL ($2)), ''),
+			a.attnotnull OR domains.needed, a.atthasdef OR a.attidentity <> '' OR domains.given, a.attgenerated <> '', a.attidentity = 'a'
+		FROM pg_attribute a JOIN part ON part.num = a.attnum AND part.itself JOIN pg_type t ON t.oid = part.oid AND t.typtype <> 'd'
+		CROSS JOIN LATERAL (SELECT bool_or(y.typnotnull) AS needed, bool_or(y.typdefault IS NOT NULL) AS given FROM part p JOIN pg_type y ON y.oid = p.oid WHERE p.num = a.attnum AND p.itself) AS domains
+		WHERE a.attrelid = $1 ORDER BY a.attnum`, oid, slices.Collect(maps.Keys(kinds)), uint32(firstUserOID))
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c column, err error) {
-		err = row.Scan(&c.name, &c.oid, &c.cast, &c.class, &c.notNull, &c.fallback, &c.generated, &c.always)
+		err = row.Scan(&c.name, &c.declared, &c.oid, &c.cast, &c.class, &c.nested, &c.strange, &c.notNull, &c.fallback, &c.generated, &c.always)
 		return c, err
 	})
 }
@@ -167,4 +184,39 @@ func joined(left, right []string) string {
 		parts[i] = left[i] + " = " + right[i]
 	}
 	return strings.Join(parts, " AND ")
+}
+
+// nameParts reads a table's name as it is declared: its own, after that of its
+// schema if that is named. A part in double quotes may have dots in it, and a
+// double quote if it is written twice. Case counts everywhere.
+func nameParts(name string) []string {
+	var parts []string
+	for {
+		quoted, rest := cutQuoted(name)
+		part, next, more := strings.Cut(rest, ".")
+		parts = append(parts, quoted+part)
+		if !more {
+			return parts
+		}
+		name = next
+	}
+}
+
+// cutQuoted takes a part in double quotes off a name, "" where there is none.
+func cutQuoted(name string) (quoted, rest string) {
+	rest, ok := strings.CutPrefix(name, `"`)
+	if !ok {
+		return "", name
+	}
+	for {
+		before, after, ended := strings.Cut(rest, `"`)
+		if !ended { // a name that begins with a quote and means it
+			return "", name
+		}
+		quoted += before
+		if rest, ok = strings.CutPrefix(after, `"`); !ok {
+			return quoted, after
+		}
+		quoted += `"`
+	}
 }

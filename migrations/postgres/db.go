@@ -214,7 +214,7 @@ func unprepared(err error) error {
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // relation quotes a table's name, which may be qualified by a schema.
-func relation(name string) string { return pgx.Identifier(strings.Split(name, ".")).Sanitize() }
+func relation(name string) string { return pgx.Identifier(nameParts(name)).Sanitize() }
 
 // literal quotes a text.
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -96,14 +96,20 @@ func (db *DB) checkTable(ctx context.Context, i int, t change.Table, role change
 		return []change.Problem{fatal(t.Name, "there is no such table", "create it with the service's own migrations, or correct the mapping")}, nil
 	case kind == "u" || kind == "t":
 		return []change.Problem{fatal(t.Name, "is unlogged or temporary, so its changes cannot be followed", "ALTER TABLE "+relation(t.Name)+" SET LOGGED")}, nil
+	case kind == "f":
+		return []change.Problem{fatal(t.Name, "is a foreign table, so its changes cannot be followed", "move it from the server where its rows are")}, nil
 	case kind != "r" && kind != "p":
 		return []change.Problem{fatal(t.Name, "is not a table", "map the table behind it")}, nil
 	}
-	var found []change.Problem
+	found, err := db.checkRelatives(ctx, t)
+	if err != nil || len(found) > 0 {
+		return found, err
+	}
 	if !owned {
 		found = append(found, fatal(t.Name, "belongs to another role, so it can be neither published nor fenced", "ALTER TABLE "+relation(t.Name)+" OWNER TO the role that moves it, or make that role a member of the owner"))
 	}
 	for _, check := range []func() ([]change.Problem, error){
+		func() ([]change.Problem, error) { return db.checkRows(ctx, t) },
 		func() ([]change.Problem, error) { return db.checkColumns(ctx, t, oid) },
 		func() ([]change.Problem, error) { return db.checkKey(ctx, t, oid) },
 		func() ([]change.Problem, error) { return db.checkIdentity(ctx, t) },
@@ -121,6 +127,45 @@ func (db *DB) checkTable(ctx context.Context, i int, t change.Table, role change
 		return append(found, problems...), err
 	}
 	return found, nil
+}
+
+// checkRelatives: the table and its partitions are all there is of it.
+func (db *DB) checkRelatives(ctx context.Context, t change.Table) ([]change.Problem, error) {
+	texts, err := texts(ctx, db.pool, `SELECT CASE WHEN inhparent <> to_regclass($1) AND relispartition THEN 'is a partition of ' || inhparent::regclass
+			WHEN inhparent <> to_regclass($1) THEN 'inherits from ' || inhparent::regclass
+			ELSE 'is inherited by ' || inhrelid::regclass END
+		FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+		WHERE inhrelid = to_regclass($1) OR (inhparent = to_regclass($1) AND NOT relispartition)
+		UNION ALL SELECT 'has the partition ' || c.oid::regclass || ', which is ' || CASE WHEN relkind = 'f' THEN 'a foreign table' ELSE 'unlogged' END
+		FROM pg_partition_tree(to_regclass($1)) JOIN pg_class c ON c.oid = relid
+		WHERE c.oid <> to_regclass($1) AND (relkind NOT IN ('r', 'p') OR relpersistence <> 'p') ORDER BY 1`, relation(t.Name))
+	var found []change.Problem
+	for _, text := range texts {
+		hint := "take the inheritance away (ALTER TABLE … NO INHERIT …), or move it as partitions"
+		if strings.Contains(text, "partition") {
+			hint = "map the partitioned table, all of whose partitions are plain tables"
+		}
+		found = append(found, fatal(t.Name, text, hint))
+	}
+	return found, err
+}
+
+// checkRows: every row is seen, and what is written is what was said.
+func (db *DB) checkRows(ctx context.Context, t change.Table) ([]change.Problem, error) {
+	var found []change.Problem
+	var filtered bool
+	if err := db.pool.QueryRow(ctx, "SELECT row_security_active(to_regclass($1))", relation(t.Name)).Scan(&filtered); err != nil {
+		return nil, err
+	}
+	if filtered {
+		found = append(found, fatal(t.Name, "shows the role that moves it only the rows that its policies allow, so that too little would be copied",
+			"ALTER ROLE … BYPASSRLS, or ALTER TABLE "+relation(t.Name)+" NO FORCE ROW LEVEL SECURITY where the role owns it"))
+	}
+	rules, err := texts(ctx, db.pool, "SELECT rulename::text FROM pg_rewrite WHERE ev_class = to_regclass($1) AND ev_type <> '1' ORDER BY 1", relation(t.Name))
+	for _, rule := range rules {
+		found = append(found, fatal(t.Name, "rule "+rule+" rewrites what is written to it", "drop it, or make it a trigger"))
+	}
+	return found, err
 }
 
 // checkColumns: mapped columns exist, are of types that can be moved, and may be
@@ -150,8 +195,15 @@ func (db *DB) checkColumns(ctx context.Context, t change.Table, oid uint32) ([]c
 func checkColumn(t change.Table, c column, key bool) []change.Problem {
 	subject := t.Name + "." + c.name
 	var found []change.Problem
-	if _, ok := kinds[c.oid]; !ok && c.class != "e" {
-		found = append(found, fatal(subject, "is of type "+c.cast+", which cannot be moved", "leave it out of the mapping, or change its type"))
+	switch c.strange {
+	case "":
+	case c.cast:
+		found = append(found, fatal(subject, "is of type "+c.cast+", which cannot be moved", unmovable(c.strange)))
+	default:
+		found = append(found, fatal(subject, "is of type "+c.cast+", which is made of "+c.strange+" and cannot be moved", unmovable(c.strange)))
+	}
+	if key && c.nested {
+		found = append(found, fatal(subject, "is part of the key but of type "+c.cast+", by which rows are not looked up", "name another key"))
 	}
 	if c.cast == "jsonb" {
 		found = append(found, warning(subject, "is jsonb, which is stored in a spelling of its own: verification finds differences unless the other side is jsonb too", "use json, or map it to jsonb"))
@@ -166,6 +218,17 @@ func checkColumn(t change.Table, c column, key bool) []change.Problem {
 		found = append(found, fatal(subject, "is part of the key but may be NULL", "SET NOT NULL, or name another key"))
 	}
 	return found
+}
+
+// unmovable says what to do with a column of a type that cannot be moved.
+func unmovable(name string) string {
+	switch name {
+	case "money":
+		return "what it means depends on the setting lc_monetary: change its type to numeric, or leave it out of the mapping"
+	case "oid":
+		return "it names an object of this database alone: move large objects as bytea, make a plain number a bigint, or leave it out of the mapping"
+	}
+	return "it means something in this database alone: leave it out of the mapping, or change its type"
 }
 
 // checkKey: the key identifies a row.
@@ -186,7 +249,7 @@ func (db *DB) checkKey(ctx context.Context, t change.Table, oid uint32) ([]chang
 	}
 	if !proven {
 		list := strings.Join(names, ", ")
-		found = append(found, fatal(t.Name, fmt.Sprintf("nothing makes the key (%s) unique", list), fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s), or name another key", t.Name, list)))
+		found = append(found, fatal(t.Name, fmt.Sprintf("nothing makes the key (%s) unique", list), fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s), or name another key", relation(t.Name), strings.Join(keyNames(t, ""), ", "))))
 	}
 	return found, nil
 }

@@ -383,7 +383,7 @@ func (db *DB) Retire(ctx context.Context, suffix string) error {
 	db.layouts.forget()
 	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
 		for _, t := range db.tables {
-			parts := strings.Split(t.Name, ".")
+			parts := nameParts(t.Name)
 			query := fmt.Sprintf("ALTER TABLE IF EXISTS %s RENAME TO %s", relation(t.Name), quote(parts[len(parts)-1]+"_"+suffix))
 			if _, err := tx.Exec(ctx, query); err != nil {
 				return fmt.Errorf("retire %s: %w", t.Name, err)

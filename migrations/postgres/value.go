@@ -13,8 +13,12 @@ import (
 	"stranglerfig/migrations/mapping"
 )
 
-// kinds says which types can be moved, and as what. Enumerations come beside
-// them, as texts.
+// kinds says which of PostgreSQL's own types can be moved, and as what. What is
+// made of them can be moved too, as a text: arrays, enumerations, ranges,
+// composites, and domains as what they are over. So can the types of extensions,
+// whose text form a dump relies on as well. Types that are missing here mean
+// something else elsewhere: an amount of money depends on a setting, an object
+// identifier on the database.
 //
 // Times are texts, because that is what the mapping's reference semantics
 // compare: an instant is written as 2006-01-02T15:04:05.999999Z, everything
@@ -27,21 +31,43 @@ var kinds = map[uint32]mapping.Kind{
 	pgtype.NumericOID:     mapping.KindDecimal,
 	pgtype.Float4OID:      mapping.KindFloat,
 	pgtype.Float8OID:      mapping.KindFloat,
+	pgtype.ByteaOID:       mapping.KindBytes,
 	pgtype.TextOID:        mapping.KindText,
 	pgtype.VarcharOID:     mapping.KindText,
 	pgtype.BPCharOID:      mapping.KindText,
 	pgtype.UUIDOID:        mapping.KindText,
 	pgtype.JSONOID:        mapping.KindText,
 	pgtype.JSONBOID:       mapping.KindText,
+	pgtype.JSONPathOID:    mapping.KindText,
+	pgtype.XMLOID:         mapping.KindText,
 	pgtype.DateOID:        mapping.KindText,
 	pgtype.TimeOID:        mapping.KindText,
+	pgtype.TimetzOID:      mapping.KindText,
 	pgtype.TimestampOID:   mapping.KindText,
 	pgtype.TimestamptzOID: mapping.KindText,
-	pgtype.ByteaOID:       mapping.KindBytes,
+	pgtype.IntervalOID:    mapping.KindText,
+	pgtype.BitOID:         mapping.KindText,
+	pgtype.VarbitOID:      mapping.KindText,
+	pgtype.InetOID:        mapping.KindText,
+	pgtype.CIDROID:        mapping.KindText,
+	pgtype.MacaddrOID:     mapping.KindText,
+	pgtype.Macaddr8OID:    mapping.KindText,
+	pgtype.TSVectorOID:    mapping.KindText,
+	tsqueryOID:            mapping.KindText,
+	pgtype.PointOID:       mapping.KindText,
+	pgtype.LineOID:        mapping.KindText,
+	pgtype.LsegOID:        mapping.KindText,
+	pgtype.BoxOID:         mapping.KindText,
+	pgtype.PathOID:        mapping.KindText,
+	pgtype.PolygonOID:     mapping.KindText,
+	pgtype.CircleOID:      mapping.KindText,
 }
 
-// kindOf returns the kind of a type's values; a type that is not listed is an
-// enumeration, since preflight refuses all others.
+// tsqueryOID is one that pgtype does not name.
+const tsqueryOID = 3615
+
+// kindOf returns the kind of a type's values; a type that is not listed is a
+// text, since preflight refuses what cannot be one.
 func kindOf(oid uint32) mapping.Kind {
 	if kind, ok := kinds[oid]; ok {
 		return kind
@@ -53,6 +79,7 @@ func kindOf(oid uint32) mapping.Kind {
 // its own defaults are.
 var settings = map[string]string{
 	"datestyle":          "ISO, YMD",
+	"intervalstyle":      "postgres",
 	"timezone":           "UTC",
 	"extra_float_digits": "1",
 	"bytea_output":       "hex",
@@ -73,9 +100,15 @@ func decode(oid uint32, text []byte) (mapping.Value, error) {
 		return mapping.Int(n), err
 	case mapping.KindFloat:
 		f, err := strconv.ParseFloat(s, 64)
+		if math.IsNaN(f) {
+			return mapping.Text(s), err // other databases would store NULL
+		}
 		return mapping.Float(f), err
 	case mapping.KindDecimal:
-		return mapping.Dec(s)
+		if v, err := mapping.Dec(s); err == nil {
+			return v, nil
+		}
+		return mapping.Text(s), nil // NaN, an infinity, or digits without end
 	case mapping.KindBytes:
 		b, err := hex.DecodeString(strings.TrimPrefix(s, `\x`))
 		return mapping.Bytes(b), err

@@ -164,7 +164,10 @@ func TestValuesAreReadFromPostgreSQLsSpelling(t *testing.T) {
 		{pgtype.BoolOID, "f", mapping.Bool(false)},
 		{pgtype.Int8OID, "-9223372036854775808", mapping.Int(math.MinInt64)},
 		{pgtype.NumericOID, "12.50", decimal("12.50")},
+		{pgtype.NumericOID, "NaN", mapping.Text("NaN")},
 		{pgtype.Float8OID, "0.1", mapping.Float(0.1)},
+		{pgtype.Float8OID, "-Infinity", mapping.Float(math.Inf(-1))},
+		{pgtype.Float4OID, "NaN", mapping.Text("NaN")},
 		{pgtype.TextOID, "", mapping.Text("")},
 		{pgtype.ByteaOID, `\x00ff`, mapping.Bytes([]byte{0, 255})},
 		{pgtype.TimestamptzOID, "2024-02-29 12:00:00.5+00", mapping.Text("2024-02-29T12:00:00.5Z")},
@@ -178,7 +181,7 @@ func TestValuesAreReadFromPostgreSQLsSpelling(t *testing.T) {
 			t.Errorf("%q of type %d is %v (%v), want %v", c.text, c.oid, got, err, c.want)
 		}
 	}
-	for oid, text := range map[uint32]string{pgtype.NumericOID: "NaN", pgtype.Int8OID: "x", pgtype.ByteaOID: `\x0`} {
+	for oid, text := range map[uint32]string{pgtype.Int8OID: "x", pgtype.ByteaOID: `\x0`} {
 		if v, err := decode(oid, []byte(text)); err == nil {
 			t.Errorf("%q of type %d is %v", text, oid, v)
 		}
