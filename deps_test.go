@@ -37,6 +37,7 @@ contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
 contract-tests/harness/      : *
 contract-tests/shop/         : *
+contract-tests/crashes/      : *
 
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change

@@ -93,56 +93,13 @@ func PostgresContainer(ctx context.Context) (s *Server, err error) {
 
 // PostgresBinaries starts a server from the binaries on this machine, in a
 // temporary directory. As root it runs as the user postgres, because the
-// server refuses root. Settings, each name=value, come after the ones that tests
-// need.
-func PostgresBinaries(ctx context.Context, settings ...string) (*Server, error) {
-	bin, err := postgresBin()
+// server refuses root.
+func PostgresBinaries(ctx context.Context) (*Server, error) {
+	c, err := NewCluster(ctx, "fsync=off")
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "strangler-postgres-")
-	if err != nil {
-		return nil, err
-	}
-	cred, err := serverUser(dir)
-	if err != nil {
-		os.RemoveAll(dir)
-		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "test", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-	initdb.Dir, initdb.SysProcAttr = dir, &syscall.SysProcAttr{Credential: cred}
-	if out, err := initdb.CombinedOutput(); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	addr, err := FreePort()
-	if err != nil {
-		os.RemoveAll(dir)
-		return nil, err
-	}
-	port := addr[strings.LastIndexByte(addr, ':')+1:]
-	args := []string{"-D", data, "-p", port, "-h", "127.0.0.1", "-k", dir, "-c", "wal_level=logical", "-c", "fsync=off"}
-	for _, setting := range settings {
-		args = append(args, "-c", setting)
-	}
-	server := exec.Command(filepath.Join(bin, "postgres"), args...)
-	server.Dir, server.SysProcAttr = dir, &syscall.SysProcAttr{Credential: cred}
-	if err := server.Start(); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("start postgres: %w", err)
-	}
-	stop := func() {
-		server.Process.Signal(syscall.SIGQUIT)
-		server.Wait()
-		os.RemoveAll(dir)
-	}
-	dsn := fmt.Sprintf("postgres://test@127.0.0.1:%s/postgres?sslmode=disable", port)
-	if err := answers(ctx, dsn); err != nil {
-		stop()
-		return nil, err
-	}
-	return &Server{DSN: dsn, How: "binaries", stop: stop}, nil
+	return &c.Server, nil
 }
 
 // postgresBin finds the directory that holds initdb and postgres.

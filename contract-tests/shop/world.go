@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"
 
 	"stranglerfig/contract-tests/harness"
@@ -42,8 +43,9 @@ type Options struct {
 	// Scratch also starts a second monolith and billing service, of the same
 	// builds with databases of their own, for contracts that write.
 	Scratch bool
-	// Database is the monolith's DSN; default: an embedded one in the folder.
-	Database string
+	// Database and BillingDatabase are the DSNs of the monolith and of billing;
+	// default: embedded ones in the folder.
+	Database, BillingDatabase string
 	// Billing may start another build in the billing service's place.
 	Billing string
 }
@@ -106,6 +108,9 @@ func (w *World) begin(ctx context.Context) error {
 	if w.o.Database == "" {
 		w.o.Database = "sqlite:shop.db"
 	}
+	if w.o.BillingDatabase == "" {
+		w.o.BillingDatabase = "sqlite:billing.db"
+	}
 	if w.o.Log == nil {
 		w.o.Log = io.Discard
 	}
@@ -153,6 +158,7 @@ func (w *World) configure() error {
 		"127.0.0.1:8080", w.Addr.Proxy, "127.0.0.1:8079", w.Addr.Admin, "127.0.0.1:9000", w.Addr.Monolith,
 		"127.0.0.1:9101", w.Addr.Catalog, "127.0.0.1:9102", w.Addr.Billing, "127.0.0.1:9103", w.Addr.Link,
 		"database: sqlite:shop.db", `database: "`+w.o.Database+`"`,
+		"database: sqlite:billing.db", `database: "`+w.o.BillingDatabase+`"`,
 	).Replace(string(raw)) + "\naccess_log: access.log\n"
 	if w.o.Edit != nil {
 		text = w.o.Edit(text)
@@ -184,7 +190,7 @@ func (w *World) startAll(ctx context.Context) error {
 	}
 	all := []process{
 		{&w.Monolith, "monolith", []string{"--addr", w.Addr.Monolith, "--database", w.o.Database, "--billing-url", "http://" + w.Addr.Proxy}},
-		{&w.Billing, billing, []string{"--addr", w.Addr.Billing, "--database", "sqlite:billing.db", "--monolith-url", "http://" + w.Addr.Link}},
+		{&w.Billing, billing, []string{"--addr", w.Addr.Billing, "--database", w.o.BillingDatabase, "--monolith-url", "http://" + w.Addr.Link}},
 		{&w.Catalog, "catalog", []string{"--addr", w.Addr.Catalog, "--database", "sqlite:catalog.db"}},
 	}
 	if w.o.Scratch {
@@ -233,9 +239,17 @@ func (w *World) Strangler(ctx context.Context, args ...string) (string, error) {
 	return both.String(), err
 }
 
-// Count runs a query that returns (key, count) on one of the world's databases.
+// Count runs a query that returns (key, count) on one of the world's databases,
+// which are named by their files: shop.db and billing.db stand for whatever is in
+// their place.
 func (w *World) Count(ctx context.Context, file, query string) (counts map[string]int, err error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(w.Dir, file)+"?mode=ro&_pragma=busy_timeout(5000)")
+	driver, name := "sqlite", "file:"+filepath.Join(w.Dir, file)+"?mode=ro&_pragma=busy_timeout(5000)"
+	for stands, dsn := range map[string]string{"shop.db": w.o.Database, "billing.db": w.o.BillingDatabase} {
+		if file == stands && strings.HasPrefix(dsn, "postgres") {
+			driver, name = "pgx", dsn
+		}
+	}
+	db, err := sql.Open(driver, name)
 	if err != nil {
 		return nil, err
 	}

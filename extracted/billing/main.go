@@ -76,7 +76,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 }
 
 func databaseFlag(flags *flag.FlagSet) *string {
-	return flags.String("database", "sqlite:billing.db", "sqlite:<path>")
+	return flags.String("database", "sqlite:billing.db", "sqlite:<path> or postgres://user:password@host/name")
 }
 
 func serve(ctx context.Context, flags *flag.FlagSet, args []string, stdout, stderr io.Writer) error {

@@ -286,9 +286,9 @@ type Database interface {
 	// Prove stores rows of a table in a transaction that is rolled back, and
 	// returns the first refusal.
 	Prove(ctx context.Context, table int, rows []Row) error
-	// Repair puts or deletes one key the way an applier would, so that it is
-	// not captured.
-	Repair(ctx context.Context, c Change) error
+	// Repair puts or deletes keys the way an applier would, so that they are not
+	// captured, all in one transaction.
+	Repair(ctx context.Context, changes ...Change) error
 	// Retire renames a table out of the way at the end of a move.
 	Retire(ctx context.Context, suffix string) error
 }
@@ -354,8 +354,9 @@ type Fingerprint struct {
 // the follower holds what it should. ok is false where the pair, the plan or a
 // value does not allow it; rows then have to be compared one by one.
 type Hasher interface {
-	// Bounds returns keys that cut a table into ranges of about so many rows.
-	Bounds(ctx context.Context, table int, rows int64) ([]Key, error)
+	// Bounds returns keys that cut what a table has after a key into ranges of
+	// about so many rows.
+	Bounds(ctx context.Context, table int, after Key, rows int64) ([]Key, error)
 	// Digests hashes a range on both sides; side is the one of this database.
 	Digests(ctx context.Context, follower Database, plan *mapping.Table, side Side, r Range) (here, there Digest, ok bool, err error)
 	// Fingerprints returns every row's key, each in its own side's form.

@@ -156,10 +156,10 @@ func at(p ...Phase) []Phase { return p }
 var table = []transition{
 	{at(Planned, Preparing, Cancelled), Prepare, Preparing, []Action{PrepareBoth}},
 	{at(Preparing), Done, Prepared, nil},
-	{at(Prepared, Copying), Copy, Copying, []Action{Recut, Backfill}},
-	{at(Copying), Done, CatchingUp, []Action{Follow}},
+	{at(Prepared, Copying), Copy, Copying, []Action{Recut, Backfill, Follow}},
+	{at(Copying), Done, CatchingUp, nil},
 	{at(Prepared, Copying, CatchingUp, Ready, Paused), Pause, Paused, []Action{StopStreams}},
-	{at(Paused), Resume, Copying, []Action{Recut, Backfill}},
+	{at(Paused), Resume, Copying, []Action{Recut, Backfill, Follow}},
 	{at(CatchingUp, Ready), Verified, Ready, nil},
 	{at(CatchingUp, Ready), Diverged, CatchingUp, nil},
 

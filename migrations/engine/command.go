@@ -134,13 +134,17 @@ func (m *move) command(ctx context.Context, e cutover.Event, watch Watch) error 
 	if err := m.save(ctx, string(e), fmt.Sprintf("%s begins", e), nil); err != nil {
 		return err
 	}
+	pass := func(point string) { m.e.o.At(string(e) + "." + point) }
+	pass("begun")
 	for {
 		for _, a := range do {
-			if err := m.performAtRest(ctx, a, watch); err != nil {
+			if err := m.performAtRest(ctx, a, watch, pass); err != nil {
 				return fmt.Errorf("%s %s: %w", e, m.spec.Capability, err)
 			}
+			pass("after-" + slugs[a])
 		}
 		if next, do, err = m.current().Step(cutover.Done, ""); err != nil {
+			pass("settled")
 			return nil // at rest
 		}
 		m.set(next)
@@ -169,22 +173,25 @@ func (m *move) preflight(ctx context.Context) error {
 	return nil
 }
 
-// performAtRest performs an action outside a switch.
-func (m *move) performAtRest(ctx context.Context, a cutover.Action, watch Watch) error {
+// performAtRest performs an action outside a switch, and tells pass of the named
+// points within it.
+func (m *move) performAtRest(ctx context.Context, a cutover.Action, watch Watch, pass func(point string)) error {
 	switch a {
 	case cutover.PrepareBoth:
 		// The follower first: its fence must be closed before anything else.
 		if err := m.db(change.Service).Prepare(ctx, change.Following); err != nil {
 			return fmt.Errorf("prepare the service's database: %w", err)
 		}
+		pass("after-service")
 		if err := m.db(change.Monolith).Prepare(ctx, change.Leading); err != nil {
 			return fmt.Errorf("prepare the monolith's database: %w", err)
 		}
+		pass("after-monolith")
 		return m.raiseEpoch(ctx)
 	case cutover.Recut:
 		return m.recut(ctx)
 	case cutover.Backfill:
-		return m.backfill(ctx, watch)
+		return m.backfill(ctx, watch, pass)
 	case cutover.Follow:
 		return m.follow(ctx, true)
 	case cutover.StopStreams:
@@ -192,7 +199,7 @@ func (m *move) performAtRest(ctx context.Context, a cutover.Action, watch Watch)
 	case cutover.Retire:
 		return m.db(change.Monolith).Retire(ctx, fmt.Sprintf("strangled_%d", m.current().Epoch))
 	case cutover.Dismantle:
-		return m.dismantle(ctx)
+		return m.dismantle(ctx, pass)
 	default:
 		return fmt.Errorf("%q is not an action at rest", a)
 	}
@@ -201,7 +208,7 @@ func (m *move) performAtRest(ctx context.Context, a cutover.Action, watch Watch)
 
 // dismantle removes what was installed; the tables of a side that does not own
 // are emptied when the move is cancelled.
-func (m *move) dismantle(ctx context.Context) error {
+func (m *move) dismantle(ctx context.Context, pass func(point string)) error {
 	cancelled := m.current().Phase == cutover.Cancelling
 	if cancelled {
 		if err := m.mayBeEmptied(ctx); err != nil {
@@ -211,11 +218,13 @@ func (m *move) dismantle(ctx context.Context) error {
 	if err := m.db(change.Service).Unprepare(ctx, cancelled); err != nil {
 		return fmt.Errorf("dismantle the service's database: %w", err)
 	}
+	pass("after-service")
 	if err := m.db(change.Monolith).Unprepare(ctx, false); err != nil {
 		return fmt.Errorf("dismantle the monolith's database: %w", err)
 	}
+	pass("after-monolith")
 	m.mu.Lock()
-	m.verified, m.broken = verification{}, nil
+	m.verified, m.broken, m.partial = verification{}, nil, nil
 	m.retained = map[change.Side]int64{}
 	m.tables = map[string]change.Progress{}
 	m.mu.Unlock()
@@ -225,16 +234,17 @@ func (m *move) dismantle(ctx context.Context) error {
 // backfill copies what is missing. What the target can do without meanwhile is
 // set aside, and built again at once where that is possible: where parts of the
 // copy were cut at different times it may not be yet.
-func (m *move) backfill(ctx context.Context, watch Watch) error {
+func (m *move) backfill(ctx context.Context, watch Watch, pass func(point string)) error {
 	target := m.db(change.Service)
 	if loader, ok := target.(change.Loader); ok {
 		if err := loader.BeginLoad(ctx); err != nil {
 			return err
 		}
 	}
+	progress := m.progress(watch)
 	err := backfill.Run(ctx, backfill.Options{
 		Plan: m.spec.Plan, Source: m.db(change.Monolith), Target: target,
-		Progress: m.progress(watch),
+		Progress: func(p change.Progress) { progress(p); pass("after-chunk") },
 	})
 	if err != nil {
 		return err
@@ -266,35 +276,53 @@ func (m *move) progress(watch Watch) func(change.Progress) {
 
 // Verify compares every row of both sides and makes the move ready if they are
 // equal. With repair, stable differences are mended on the follower and the
-// keys verified again.
-func (e *Engine) Verify(asked context.Context, capability string, repair bool, watch Watch) (verify.Report, error) {
+// keys verified again. One that was interrupted goes on where it was, unless it
+// is to begin anew.
+func (e *Engine) Verify(asked context.Context, capability string, q VerifyRequest, watch Watch) (verify.Report, error) {
 	var report verify.Report
 	err := e.exclusively(asked, capability, func(ctx context.Context, m *move) (err error) {
 		// Nobody is served by a verification that nobody waits for.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(asked, cancel)()
-		report, err = m.verify(ctx, repair, watch)
+		report, err = m.verify(ctx, q, watch)
 		return err
 	})
 	return report, err
 }
 
-func (m *move) verify(ctx context.Context, repair bool, watch Watch) (verify.Report, error) {
+// VerifyRequest says how to verify.
+type VerifyRequest struct {
+	Repair bool // mend stable differences on the follower
+	Anew   bool // do not go on where an earlier one was interrupted
+	// Listed is called with every difference; nil is allowed.
+	Listed func(verify.Difference)
+}
+
+func (m *move) verify(ctx context.Context, q VerifyRequest, watch Watch) (verify.Report, error) {
 	s := m.current()
 	if !s.Phase.Following() || s.Phase.Switching() {
 		_, _, err := s.Step(cutover.Verified, "")
 		return verify.Report{}, err
 	}
-	if err := m.finishLoad(ctx, s.Owner); err != nil {
+	err := m.finishLoad(ctx, s.Owner)
+	if err != nil {
 		return verify.Report{}, err
 	}
+	m.e.o.At("verify.begun")
 	o := m.verifyOptions(s.Owner)
-	o.Repair, o.Progress = repair, watch
+	o.Repair, o.Progress, o.Each = q.Repair, watch, q.Listed
+	if o.From, err = m.interrupted(q.Anew); err != nil {
+		return verify.Report{}, err
+	}
+	o.Reached = m.reached(ctx)
 	report, err := verify.Run(ctx, o)
 	if err != nil {
-		return report, fmt.Errorf("verify %s: %w", m.spec.Capability, err)
+		return report, errors.Join(fmt.Errorf("verify %s: %w", m.spec.Capability, err), m.remember(context.WithoutCancel(ctx)))
 	}
+	m.mu.Lock()
+	m.partial = nil
+	m.mu.Unlock()
 	event := cutover.Diverged
 	if report.Clean {
 		event = cutover.Verified
@@ -305,7 +333,11 @@ func (m *move) verify(ctx context.Context, repair bool, watch Watch) (verify.Rep
 		return report, err
 	}
 	m.set(next)
-	return report, m.save(ctx, string(event), fmt.Sprintf("%d rows compared, %d differ", report.Rows, len(report.Differences)+int(report.Dropped)), nil)
+	err = m.save(ctx, string(event), fmt.Sprintf("%d rows compared, %d differ", report.Rows, len(report.Differences)+int(report.Dropped)), nil)
+	if err == nil {
+		m.e.o.At("verify.settled")
+	}
+	return report, err
 }
 
 // finishLoad builds what the copy has left to be built, once the follower has
@@ -331,8 +363,12 @@ func (m *move) finishLoad(ctx context.Context, owner change.Side) error {
 // confirm remembers a clean verification up to the report's position.
 func (m *move) confirm(owner change.Side, report verify.Report) {
 	m.mu.Lock()
-	m.verified = verification{Owner: owner, At: report.OwnerAt, Time: m.e.o.Now(), Rows: report.Rows}
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	at := report.OwnerAt
+	if m.verified.Owner == owner {
+		at = max(at, m.verified.At) // the audits of touched keys are further on
+	}
+	m.verified = verification{Owner: owner, At: at, Time: m.e.o.Now(), Rows: report.Rows}
 }
 
 func (m *move) verifyOptions(owner change.Side) verify.Options {

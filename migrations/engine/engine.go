@@ -26,8 +26,8 @@ type Options struct {
 	Now    func() time.Time // default: time.Now
 	Bounds Bounds           // of a hold; default: [DefaultBounds]
 
-	// At is told each named point of a switch as it is passed; see [Points].
-	// Tests pause or kill there.
+	// At is told each named point of an operation as it is passed; see
+	// [Points]. Tests pause or kill there.
 	At func(point string)
 
 	// Published is called after each switch, when the new owner already

@@ -114,7 +114,7 @@ func (w *world) ready() {
 	ctx := context.Background()
 	must(w.t, w.engine.Prepare(ctx, "billing"))
 	must(w.t, w.engine.Copy(ctx, "billing", nil))
-	report, err := w.engine.Verify(ctx, "billing", false, nil)
+	report, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil)
 	must(w.t, err)
 	if !report.Clean {
 		w.t.Fatalf("not clean after the copy: %+v", report)
@@ -312,7 +312,7 @@ func TestASwitchThereAndBackUnderLoadKeepsEveryAcknowledgedWrite(t *testing.T) {
 	if len(acked) < 50 {
 		t.Fatalf("only %d writes were acknowledged", len(acked))
 	}
-	report, err := w.engine.Verify(ctx, "billing", false, nil)
+	report, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil)
 	must(t, err)
 	if !report.Clean {
 		t.Fatalf("the sides differ: %+v", report.Differences)
@@ -393,7 +393,7 @@ func TestAnotherEngineGoesOnWhereTheFirstStopped(t *testing.T) {
 	if w.gate.owner != change.Service || w.gate.epoch != 2 {
 		t.Fatalf("the routes were told %s at %d", w.gate.owner, w.gate.epoch)
 	}
-	report, err := w.engine.Verify(context.Background(), "billing", false, nil)
+	report, err := w.engine.Verify(context.Background(), "billing", engine.VerifyRequest{}, nil)
 	must(t, err)
 	if !report.Clean || report.Rows != 201 {
 		t.Errorf("report %+v", report)
@@ -410,7 +410,7 @@ func TestVerifyFindsAndRepairsEveryKindOfDifference(t *testing.T) {
 	exec(t, w.service, "DELETE FROM payments WHERE id = 8")
 	exec(t, w.service, "INSERT INTO idempotency_keys VALUES ('stray', 'b')")
 	exec(t, w.service, "UPDATE strangler_context SET applier = 0")
-	report, err := w.engine.Verify(context.Background(), "billing", false, nil)
+	report, err := w.engine.Verify(context.Background(), "billing", engine.VerifyRequest{}, nil)
 	must(t, err)
 	var kinds []string
 	for _, d := range report.Differences {
@@ -423,7 +423,7 @@ func TestVerifyFindsAndRepairsEveryKindOfDifference(t *testing.T) {
 	if _, err := w.engine.Switch(context.Background(), "billing", change.Service, "", nil); err == nil {
 		t.Error("a switch was made although the sides differ")
 	}
-	report, err = w.engine.Verify(context.Background(), "billing", true, nil)
+	report, err = w.engine.Verify(context.Background(), "billing", engine.VerifyRequest{Repair: true}, nil)
 	must(t, err)
 	if !report.Clean || report.Repaired != 3 {
 		t.Errorf("after the repair: %+v", report)

@@ -140,7 +140,7 @@ func TestALostLedgerLearnsFromTheDatabasesAndEmptiesNothing(t *testing.T) {
 	if err := w.engine.Cancel(ctx, "billing"); err == nil || w.rows("SELECT count(*) FROM invoices") != 51 {
 		t.Errorf("cancel: %v, and %d rows are left", err, w.rows("SELECT count(*) FROM invoices"))
 	}
-	report, err := w.engine.Verify(ctx, "billing", false, nil)
+	report, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil)
 	must(t, err)
 	if !report.Clean {
 		t.Errorf("%+v", report)
@@ -238,7 +238,7 @@ func TestAVerificationEndsWhenNobodyWaitsForIt(t *testing.T) {
 	exec(t, w.monolith, "INSERT INTO inv (no, amount, st, created) VALUES ('bad', 1, 9, '2026-03-01 10:00:00')")
 	asked, leave := context.WithCancel(ctx)
 	time.AfterFunc(50*time.Millisecond, leave)
-	if _, err := w.engine.Verify(asked, "billing", false, nil); err == nil {
+	if _, err := w.engine.Verify(asked, "billing", engine.VerifyRequest{}, nil); err == nil {
 		t.Error("verified although a stream is down")
 	}
 	must(t, w.engine.Cancel(ctx, "billing"))

@@ -73,7 +73,7 @@ func (m *move) pause(ctx context.Context, side change.Side, why string) error {
 		return err
 	}
 	for _, a := range do {
-		if err := m.performAtRest(ctx, a, nil); err != nil {
+		if err := m.performAtRest(ctx, a, nil, func(string) {}); err != nil {
 			return err
 		}
 	}
@@ -108,7 +108,7 @@ func (m *move) recut(ctx context.Context) error {
 	m.mu.Lock()
 	m.broken = nil
 	// A log that began anew does not know what an earlier verification left.
-	m.verified = verification{}
+	m.verified, m.partial = verification{}, nil
 	m.mu.Unlock()
 	return m.save(ctx, "recut", fmt.Sprintf("the log of %v begins anew: a verification has to find what was missed", broken), nil)
 }

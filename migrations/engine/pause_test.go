@@ -35,12 +35,12 @@ func (w *world) awaitState(state string) engine.Status {
 // mended; the move is ready for a switch after it.
 func (w *world) mended() {
 	w.t.Helper()
-	report, err := w.engine.Verify(context.Background(), "billing", false, nil)
+	report, err := w.engine.Verify(context.Background(), "billing", engine.VerifyRequest{}, nil)
 	must(w.t, err)
 	if report.Clean {
 		w.t.Error("nothing was missed during the pause")
 	}
-	report, err = w.engine.Verify(context.Background(), "billing", true, nil)
+	report, err = w.engine.Verify(context.Background(), "billing", engine.VerifyRequest{Repair: true}, nil)
 	must(w.t, err)
 	if !report.Clean {
 		w.t.Fatalf("not mended: %+v", report)
@@ -157,7 +157,7 @@ func TestAMoveThatWasPausedBeforeItsCopyIsCopiedWhenItResumes(t *testing.T) {
 	spec.LogBudget = engine.DefaultLogBudget
 	must(t, w.engine.Open(ctx, spec))
 	must(t, w.engine.Resume(context.Background(), "billing", nil))
-	report, err := w.engine.Verify(ctx, "billing", false, nil)
+	report, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil)
 	must(t, err)
 	if !report.Clean || report.Rows < 50 {
 		t.Errorf("%+v", report)

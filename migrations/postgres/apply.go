@@ -259,7 +259,7 @@ func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) error {
 	return err
 }
 
-// Repair puts or deletes one key as the applier would.
-func (db *DB) Repair(ctx context.Context, c change.Change) error {
-	return db.write(ctx, func(w *writing) error { return w.all(ctx, []change.Change{c}) })
+// Repair puts or deletes keys as the applier would.
+func (db *DB) Repair(ctx context.Context, changes ...change.Change) error {
+	return db.write(ctx, func(w *writing) error { return w.all(ctx, changes) })
 }

@@ -15,13 +15,13 @@ import (
 
 var _ change.Hasher = (*DB)(nil)
 
-// Bounds cuts a table into ranges of about so many rows.
-func (db *DB) Bounds(ctx context.Context, table int, rows int64) ([]change.Key, error) {
+// Bounds cuts what a table has after a key into ranges of about so many rows.
+func (db *DB) Bounds(ctx context.Context, table int, after change.Key, rows int64) ([]change.Key, error) {
 	all, err := db.Count(ctx, table)
 	if err != nil {
 		return nil, err
 	}
-	return db.bounds(ctx, table, int(all/max(rows, rowsPerPart)))
+	return db.bounds(ctx, table, after, int(all/max(rows, rowsPerPart)))
 }
 
 // Digests hashes a range on both sides at once. Equal digests mean equal rows:

@@ -81,9 +81,9 @@ func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) error {
 	return unprepared(err)
 }
 
-// Repair puts or deletes one key as the applier would.
-func (db *DB) Repair(ctx context.Context, c change.Change) error {
+// Repair puts or deletes keys as the applier would.
+func (db *DB) Repair(ctx context.Context, changes ...change.Change) error {
 	return unprepared(db.transact(ctx, busyWait, func(tx *sql.Tx) error {
-		return db.asApplier(ctx, tx, func() error { return db.applyAll(ctx, tx, []change.Change{c}) })
+		return db.asApplier(ctx, tx, func() error { return db.applyAll(ctx, tx, changes) })
 	}))
 }

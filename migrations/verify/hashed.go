@@ -29,16 +29,20 @@ const (
 // differently. In a range that differs the hashes of the rows say which keys to
 // look at. It returns false where the databases cannot do that, having counted
 // nothing.
-func (v *verification) hashed(ctx context.Context, hasher change.Hasher, i int, meter *backfill.Meter) (done bool, err error) {
-	bounds, err := hasher.Bounds(ctx, i, rangeRows)
+func (v *verification) hashed(ctx context.Context, hasher change.Hasher, i int, after change.Key, meter *backfill.Meter) (done bool, err error) {
+	bounds, err := hasher.Bounds(ctx, i, after, int64(v.Range))
 	if err != nil {
 		return false, err
 	}
 	before := v.report
-	var mu sync.Mutex // guards the report and the meter
+	v.told = map[Difference]bool{}
+	var mu sync.Mutex // guards the report, the meter and what has ended
 	workers, together := errgroup.WithContext(ctx)
 	workers.SetLimit(rangeWorkers)
-	for _, r := range ranges(i, bounds) {
+	all := ranges(i, after, bounds)
+	ended := map[int]int64{} // ranges, and the rows they had
+	first, passed := 0, v.report.Rows
+	for n, r := range all {
 		workers.Go(func() error {
 			rows, suspects, ok, err := v.hashRange(together, hasher, r)
 			if err == nil && !ok {
@@ -56,6 +60,12 @@ func (v *verification) hashed(ctx context.Context, hasher change.Hasher, i int, 
 					return err
 				}
 			}
+			ended[n] = rows
+			for counted, ok := ended[first]; ok && first < len(all)-1; counted, ok = ended[first] {
+				passed += counted
+				v.reached(Point{Table: i, After: all[first].UpTo, Rows: passed})
+				first++
+			}
 			return nil
 		})
 	}
@@ -65,6 +75,7 @@ func (v *verification) hashed(ctx context.Context, hasher change.Hasher, i int, 
 		v.report = before
 		return false, nil
 	}
+	v.told = nil
 	if err == nil {
 		v.Progress(meter.Advance(0, true, v.Now()))
 	}
@@ -74,11 +85,11 @@ func (v *verification) hashed(ctx context.Context, hasher change.Hasher, i int, 
 // errUnable ends the hashing of a table that has to be compared row by row.
 var errUnable = errors.New("the databases cannot compare these rows")
 
-// ranges returns what lies between bounds.
-func ranges(table int, bounds []change.Key) []change.Range {
+// ranges returns what lies between bounds, from a key on.
+func ranges(table int, after change.Key, bounds []change.Key) []change.Range {
 	all := make([]change.Range, len(bounds)+1)
 	for n := range all {
-		all[n].Table = table
+		all[n] = change.Range{Table: table, After: after}
 		if n > 0 {
 			all[n].After = bounds[n-1]
 		}

@@ -29,12 +29,30 @@ type Options struct {
 	OwnerSide       change.Side
 	// Settle waits until the follower has applied the owner's changes up to a
 	// position.
-	Settle   func(ctx context.Context, p change.Position) error
+	Settle func(ctx context.Context, p change.Position) error
+	// From is where an earlier verification was interrupted; Reached hears of
+	// such points as this one comes along.
+	From    Point
+	Reached func(Point)
+	// Each hears of every difference, listed or not.
+	Each     func(Difference)
 	Repair   bool // mend stable differences on the follower, then look again
 	Progress func(change.Progress)
 	Chunk    int // rows read at once; default 2000
+	Range    int // rows hashed at once where the databases can do that; default 200,000
 	Listed   int // differences listed at most; default 1000, more are counted
 	Now      func() time.Time
+}
+
+// Point is how far a verification has come without finding a difference: every
+// row of the tables before Table, and of that one up to After, was equal. What
+// the owner has changed after OwnerAt, where it began, is for the keys touched
+// since then to tell.
+type Point struct {
+	Table   int
+	After   change.Key // the owner's
+	Rows    int64
+	OwnerAt change.Position
 }
 
 // Report is what a verification found.
@@ -70,10 +88,13 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	for i := range o.Plan.Tables {
-		if err := v.table(ctx, i); err != nil {
+	after := o.From.After
+	for i := o.From.Table; i < len(o.Plan.Tables); i++ {
+		if err := v.table(ctx, i, after); err != nil {
 			return v.report, fmt.Errorf("verify %s: %w", o.Plan.Tables[i].From, err)
 		}
+		after, v.told = nil, nil
+		v.reached(Point{Table: i + 1, Rows: v.report.Rows})
 	}
 	return v.done(), nil
 }
@@ -102,6 +123,9 @@ func Keys(ctx context.Context, o Options, keys []change.Change) (Report, error) 
 type verification struct {
 	Options
 	report Report
+	// told is what was found of a table by its hashes, in case it has to be
+	// compared row by row after all; nil otherwise.
+	told map[Difference]bool
 }
 
 func begin(ctx context.Context, o Options) (*verification, error) {
@@ -111,17 +135,39 @@ func begin(ctx context.Context, o Options) (*verification, error) {
 	if o.Chunk == 0 {
 		o.Chunk = 2000
 	}
+	if o.Range == 0 {
+		o.Range = rangeRows
+	}
 	if o.Listed == 0 {
 		o.Listed = 1000
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Each == nil {
+		o.Each = func(Difference) {}
+	}
+	if o.Reached == nil {
+		o.Reached = func(Point) {}
+	}
 	head, err := o.Owner.Head(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the owner's log: %w", err)
 	}
-	return &verification{Options: o, report: Report{OwnerAt: head}}, nil
+	v := &verification{Options: o, report: Report{OwnerAt: head}}
+	if o.From.Table > 0 || o.From.After != nil {
+		v.report.OwnerAt, v.report.Rows = o.From.OwnerAt, o.From.Rows
+	}
+	return v, nil
+}
+
+// reached tells of a point, unless a difference lies before it.
+func (v *verification) reached(p Point) {
+	if len(v.report.Differences) > 0 || v.report.Dropped > 0 {
+		return
+	}
+	p.OwnerAt = v.report.OwnerAt
+	v.Reached(p)
 }
 
 func (v *verification) done() Report {
@@ -129,39 +175,39 @@ func (v *verification) done() Report {
 	return v.report
 }
 
-// table walks the owner's rows and then the follower's, for those the owner
-// does not have.
-func (v *verification) table(ctx context.Context, i int) error {
+// table walks the owner's rows after a key, and then the follower's, for those
+// the owner does not have.
+func (v *verification) table(ctx context.Context, i int, after change.Key) error {
 	total, err := v.Owner.Count(ctx, i)
 	if err != nil {
 		return err
 	}
 	meter := backfill.NewMeter(v.Plan.Tables[i].From, 0, total, v.Now())
 	if hasher, ok := v.Owner.(change.Hasher); ok {
-		if done, err := v.hashed(ctx, hasher, i, &meter); done || err != nil {
+		if done, err := v.hashed(ctx, hasher, i, after, &meter); done || err != nil {
 			return err
 		}
 		meter = backfill.NewMeter(v.Plan.Tables[i].From, 0, total, v.Now())
 	}
-	err = v.walk(ctx, v.Owner, i, func(keys []change.Key) error {
+	err = v.walk(ctx, v.Owner, i, after, func(keys []change.Key) error {
 		if err := v.keys(ctx, i, keys); err != nil {
 			return err
 		}
 		v.Progress(meter.Advance(int64(len(keys)), false, v.Now()))
+		v.reached(Point{Table: i, After: keys[len(keys)-1], Rows: v.report.Rows})
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	err = v.walk(ctx, v.Follower, i, func(keys []change.Key) error { return v.extras(ctx, i, keys) })
+	err = v.walk(ctx, v.Follower, i, nil, func(keys []change.Key) error { return v.extras(ctx, i, keys) })
 	v.Progress(meter.Advance(0, true, v.Now()))
 	return err
 }
 
-// walk calls f with the keys of every row of a table, chunk by chunk.
-func (v *verification) walk(ctx context.Context, db change.Database, i int, f func([]change.Key) error) error {
+// walk calls f with the keys of every row of a table after a key, chunk by chunk.
+func (v *verification) walk(ctx context.Context, db change.Database, i int, after change.Key, f func([]change.Key) error) error {
 	t := db.Tables()[i]
-	var after change.Key
 	for {
 		rows, err := db.Scan(ctx, i, after, v.Chunk)
 		if err != nil {
@@ -320,6 +366,7 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 			return err
 		}
 		keys = keys[:0:0]
+		var repairs []change.Change
 		seen := map[string]change.Row{}
 		for _, p := range pairs {
 			id := mapping.EncodeKey(p.key)
@@ -328,9 +375,11 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 			switch {
 			case p.equal():
 			case stable && v.Repair && p.err == nil && !mended[id]:
-				if err := v.mend(ctx, i, p); err != nil {
+				c, err := v.mending(i, p)
+				if err != nil {
 					return err
 				}
+				repairs = append(repairs, c)
 				mended[id] = true
 				keys = append(keys, p.key)
 			case stable:
@@ -342,24 +391,27 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 				keys = append(keys, p.key)
 			}
 		}
+		if err := v.mend(ctx, repairs); err != nil {
+			return err
+		}
 		before = seen
 	}
 	return nil
 }
 
-// mend makes the follower's row what the owner's says.
-func (v *verification) mend(ctx context.Context, i int, p pair) error {
-	c, err := v.mending(i, p)
-	if err != nil {
-		return err
+// mend makes the follower's rows what the owner's say.
+func (v *verification) mend(ctx context.Context, repairs []change.Change) error {
+	if len(repairs) == 0 {
+		return nil
 	}
-	if err := v.Follower.Repair(ctx, c); err != nil {
-		return fmt.Errorf("repair key %s: %w", change.KeyString(p.key), err)
+	if err := v.Follower.Repair(ctx, repairs...); err != nil {
+		return fmt.Errorf("repair: %w", err)
 	}
-	v.report.Repaired++
+	v.report.Repaired += int64(len(repairs))
 	return nil
 }
 
+// mending is the change that makes a pair equal.
 func (v *verification) mending(i int, p pair) (change.Change, error) {
 	mapKey := v.Plan.Tables[i].ForwardKey
 	if v.OwnerSide == change.Service {
@@ -396,6 +448,12 @@ func (v *verification) describe(i int, p pair) []Difference {
 }
 
 func (v *verification) list(d Difference) {
+	if v.told == nil || !v.told[d] {
+		v.Each(d)
+	}
+	if v.told != nil {
+		v.told[d] = true
+	}
 	if len(v.report.Differences) >= v.Listed {
 		v.report.Dropped++
 		return

@@ -426,8 +426,8 @@ type meddler struct {
 	meddle func()
 }
 
-func (m meddler) Repair(ctx context.Context, c change.Change) error {
-	err := m.Database.Repair(ctx, c)
+func (m meddler) Repair(ctx context.Context, changes ...change.Change) error {
+	err := m.Database.Repair(ctx, changes...)
 	m.meddle()
 	return err
 }
@@ -450,7 +450,7 @@ func TestARowThatChangesWhileItIsMendedIsNoDifference(t *testing.T) {
 // stubborn is a follower on which no repair helps.
 type stubborn struct{ change.Database }
 
-func (stubborn) Repair(context.Context, change.Change) error { return nil }
+func (stubborn) Repair(context.Context, ...change.Change) error { return nil }
 
 // TestADifferenceThatCannotBeMendedIsListed all the same.
 func TestADifferenceThatCannotBeMendedIsListed(t *testing.T) {

@@ -156,7 +156,7 @@ func pgPauseStep(ctx context.Context, s step, _ func(int64)) (r result, err erro
 			c.write(working, map[change.Side]string{change.Monolith: s.Monolith, change.Service: s.Service}, s.Rows, uint64(i))
 		})
 	}
-	report, err := m.engine.Verify(ctx, capability, false, nil)
+	report, err := m.engine.Verify(ctx, capability, engine.VerifyRequest{}, nil)
 	if err != nil || !report.Clean {
 		return r, fmt.Errorf("the sides differ after the copy: %+v (%w)", report, err)
 	}
@@ -172,7 +172,7 @@ func pgPauseStep(ctx context.Context, s step, _ func(int64)) (r result, err erro
 	}
 	stop()
 	writers.Wait()
-	report, err = m.engine.Verify(ctx, capability, false, nil)
+	report, err = m.engine.Verify(ctx, capability, engine.VerifyRequest{}, nil)
 	if err != nil || !report.Clean {
 		return r, fmt.Errorf("the sides differ in the end: %+v (%w)", report, err)
 	}

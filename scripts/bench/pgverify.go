@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"stranglerfig/migrations/engine"
 )
 
 // hashScans is the competitor of the verification: one bare hash scan of each
@@ -61,7 +63,7 @@ func pgVerifyStep(ctx context.Context, s step, tell func(int64)) (r result, err 
 				r.Theirs = append(r.Theirs, float64(s.Rows)/time.Since(begun).Seconds())
 				continue
 			}
-			report, err := m.engine.Verify(ctx, capability, false, nil)
+			report, err := m.engine.Verify(ctx, capability, engine.VerifyRequest{}, nil)
 			if err != nil {
 				return r, err
 			}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/engine"
 )
 
 // stepWord makes the program perform one step, read from its standard input.
@@ -176,7 +177,7 @@ func resumeStep(ctx context.Context, s step, _ func(int64)) (r result, err error
 	if r.Rows, err = countRows(ctx, s.Service, plan.Tables[0].To); err != nil {
 		return r, err
 	}
-	report, err := m.engine.Verify(ctx, capability, false, nil)
+	report, err := m.engine.Verify(ctx, capability, engine.VerifyRequest{}, nil)
 	r.Verified, r.Differ = report.Rows, len(report.Differences)+int(report.Dropped)
 	return r, err
 }

@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"stranglerfig/contract-tests/harness"
 	"stranglerfig/contract-tests/shop"
 )
 
@@ -33,11 +34,12 @@ func main() {
 	once := flag.Bool("once", false, "end after the story")
 	asJSON := flag.Bool("json", false, "print one JSON object as the last line")
 	size := flag.Int("size", 3000, "invoices to begin with")
+	database := flag.String("database", "sqlite", "what the monolith and billing keep their data in: sqlite or postgres (the server that "+harness.PostgresEnv+" names, or one of its own in a container or from local binaries)")
 	keep := flag.Bool("keep", false, "keep the folder with databases and logs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ok, err := run(ctx, options{*once, *asJSON, *keep, *size})
+	ok, err := run(ctx, options{*once, *asJSON, *keep, *size, *database})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	}
@@ -49,6 +51,7 @@ func main() {
 type options struct {
 	once, json, keep bool
 	size             int
+	database         string
 }
 
 // run performs the story and reports; ok says that everything held.
@@ -66,7 +69,12 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 	if err := shop.Build(ctx, bin); err != nil {
 		return false, err
 	}
-	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, Edit: func(text string) string {
+	databases, drop, err := databases(ctx, o.database)
+	if err != nil {
+		return false, err
+	}
+	defer drop()
+	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, Database: databases[0], BillingDatabase: databases[1], Edit: func(text string) string {
 		return text + fmt.Sprintf("shadow: {enough: %d}\n", enough)
 	}})
 	if err != nil {
@@ -98,4 +106,33 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 	<-ctx.Done()
 	s.traffic.stop()
 	return report.OK, nil
+}
+
+// databases returns the DSNs of two new databases of a kind, the monolith's and
+// billing's; embedded ones are made by the processes themselves.
+func databases(ctx context.Context, kind string) (dsns [2]string, drop func(), err error) {
+	drop = func() {}
+	switch kind {
+	case "sqlite":
+		return dsns, drop, nil
+	case "postgres":
+	default:
+		return dsns, drop, fmt.Errorf("--database %q: accepted are sqlite, postgres", kind)
+	}
+	server, err := harness.Postgres(ctx)
+	if err != nil {
+		return dsns, drop, err
+	}
+	drop = server.Stop
+	for i, name := range []string{"shop", "billing"} {
+		dsn, dropOne, err := server.Database(ctx, fmt.Sprintf("strangler_demo_%d_%s", os.Getpid(), name))
+		if err != nil {
+			drop()
+			return dsns, func() {}, err
+		}
+		before := drop
+		drop = func() { dropOne(); before() }
+		dsns[i] = dsn
+	}
+	return dsns, drop, nil
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,13 +28,18 @@ func (e *env) dataVerb() *cobra.Command {
 
 // operate runs a verb on a capability and shows how it comes along.
 func (e *env) operate(cmd *cobra.Command, capability, verb string, q api.OperateRequest, into any) error {
+	return e.operateAnd(cmd, capability, verb, q, into, func(api.Event) {})
+}
+
+// operateAnd does so too, and passes every event on.
+func (e *env) operateAnd(cmd *cobra.Command, capability, verb string, q api.OperateRequest, into any, hear func(api.Event)) error {
 	client, _, err := e.client()
 	if err != nil {
 		return err
 	}
 	q.By = who()
 	show := newMeter(e)
-	err = client.Watch(cmd.Context(), "/v1/capabilities/"+capability+"/"+verb, q, show.event, into)
+	err = client.Watch(cmd.Context(), "/v1/capabilities/"+capability+"/"+verb, q, func(v api.Event) { hear(v); show.event(v) }, into)
 	show.end()
 	return err
 }
@@ -120,11 +127,17 @@ func (e *env) copyVerb() *cobra.Command {
 }
 
 func (e *env) verifyVerb() *cobra.Command {
-	var repair bool
-	cmd := verb("verify CAPABILITY", "Compare every row of both sides", "Rows that change meanwhile raise no alarm. --repair makes the follower equal to the\nowner where they differ.", cobra.ExactArgs(1),
-		func(cmd *cobra.Command, args []string) error {
+	var q api.OperateRequest
+	var path string
+	cmd := verb("verify CAPABILITY", "Compare every row of both sides", "Rows that change meanwhile raise no alarm. One that was interrupted goes on where it\nwas. --repair makes the follower equal to the owner where they differ.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) (err error) {
 			var r verify.Report
-			err := e.operate(cmd, args[0], "verify", api.OperateRequest{Repair: repair}, &r)
+			out, err := e.differences(path)
+			if err != nil {
+				return err
+			}
+			q.All = path != ""
+			err = errors.Join(e.operateAnd(cmd, args[0], "verify", q, &r, out.event), out.close())
 			if e.json && (err == nil || r.Rows > 0) {
 				e.print(r)
 				if err != nil {
@@ -148,8 +161,42 @@ func (e *env) verifyVerb() *cobra.Command {
 			fmt.Fprintln(e.out)
 			return nil
 		})
-	cmd.Flags().BoolVar(&repair, "repair", false, "make the follower equal where it differs")
+	cmd.Flags().BoolVar(&q.Repair, "repair", false, "make the follower equal where it differs")
+	cmd.Flags().BoolVar(&q.Anew, "restart", false, "begin anew, even if an earlier verification was interrupted")
+	cmd.Flags().StringVar(&path, "out", "", "write every difference to this `file`, one JSON object a line")
 	return cmd
+}
+
+// differences is a file for every difference that a verification finds. Rows may
+// hold personal data, so only its owner may read it.
+type differences struct {
+	file *os.File
+	to   *bufio.Writer
+	err  error
+}
+
+func (e *env) differences(path string) (*differences, error) {
+	if path == "" {
+		return &differences{}, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &differences{file: f, to: bufio.NewWriter(f)}, nil
+}
+
+func (d *differences) event(v api.Event) {
+	if v.Difference != nil && d.file != nil && d.err == nil {
+		_, d.err = d.to.Write(append(v.Difference, '\n'))
+	}
+}
+
+func (d *differences) close() error {
+	if d.file == nil {
+		return nil
+	}
+	return errors.Join(d.err, d.to.Flush(), d.file.Close())
 }
 
 func (e *env) rehearseVerb() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 	"stranglerfig/strangler-proxy/control"
 )
 
-// crashVariable names a point of a switch at which serve kills itself, as
+// crashVariable names a point of an operation at which serve kills itself, as
 // kill -9 would: for crash tests.
 const crashVariable = "STRANGLER_CRASH_AT"
 
@@ -39,7 +39,7 @@ It ends on SIGTERM or Ctrl-C after finishing the requests under way.`,
 		})
 }
 
-// crashAt returns what is told the points of a switch; nil without a point.
+// crashAt returns what is told the points of operations; nil without a point.
 func crashAt(point string) func(string) {
 	if point == "" {
 		return nil

@@ -41,7 +41,7 @@ type Options struct {
 	Config string       // path of strangler.yaml
 	Log    *slog.Logger // the control's own log
 	Access io.Writer    // where access_log: stdout goes
-	// At is told the named points of switches; see [engine.Points].
+	// At is told the named points of operations; see [engine.Points].
 	At func(point string)
 }
 

@@ -2,12 +2,14 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/labstack/echo/v4"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
+	"stranglerfig/migrations/verify"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/route"
@@ -102,7 +104,7 @@ func (l *lines) steps() func(engine.StepTime) {
 }
 
 func (c *Control) verify(ctx context.Context, p *config.Capability, q api.OperateRequest, out *lines) (any, error) {
-	report, err := c.engine.Verify(ctx, p.Name, q.Repair, out.progress())
+	report, err := c.engine.Verify(ctx, p.Name, engine.VerifyRequest{Repair: q.Repair, Anew: q.Anew, Listed: out.differences(q.All)}, out.progress())
 	if err == nil && !report.Clean {
 		err = &api.Error{
 			Text: fmt.Sprintf("%s: %d rows compared, %d differences", p.Name, report.Rows, int64(len(report.Differences))+report.Dropped),
@@ -110,6 +112,19 @@ func (c *Control) verify(ctx context.Context, p *config.Capability, q api.Operat
 		}
 	}
 	return report, err
+}
+
+// differences passes every difference on to a client that asked for all of them,
+// and waits for it: a verification is for whoever asked.
+func (l *lines) differences(all bool) func(verify.Difference) {
+	if !all {
+		return nil
+	}
+	return func(d verify.Difference) {
+		if raw, err := json.Marshal(d); err == nil { // texts can always be written
+			l.events <- api.Event{Difference: raw}
+		}
+	}
 }
 
 func (c *Control) rehearse(ctx context.Context, p *config.Capability, _ api.OperateRequest, out *lines) (any, error) {

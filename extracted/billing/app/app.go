@@ -20,7 +20,7 @@ import (
 
 // Options say how the service runs.
 type Options struct {
-	// Database is sqlite:<path>.
+	// Database is sqlite:<path> or postgres://….
 	Database string
 	// Token lets other services in, here and at the monolith.
 	Token string

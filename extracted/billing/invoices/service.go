@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"stranglerfig/extracted/billing/clock"
 	"stranglerfig/extracted/billing/money"
@@ -133,11 +134,11 @@ func (s *Service) Void(ctx context.Context, keyed web.Keyed, id, customerID int6
 	})
 }
 
-// take reads an invoice that is about to change; the transaction excludes
-// other writers.
+// take reads an invoice so that nobody else changes it in the meantime.
+// SQLite's transactions exclude other writers anyway.
 func take(tx *gorm.DB, id int64) (invoice, error) {
 	var row invoice
-	err := tx.Where("id = ?", id).Take(&row).Error
+	err := tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).Where("id = ?", id).Take(&row).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return row, web.NotFound("invoice", fmt.Sprint(id))
 	}

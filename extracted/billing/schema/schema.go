@@ -1,10 +1,11 @@
-// Package schema holds the service's tables as numbered SQL files.
+// Package schema holds the service's tables as numbered SQL files, one directory
+// per database dialect.
 package schema
 
 import "embed"
 
-// Files contains the directory "sqlite" with files named as golang-migrate
-// expects them.
+// Files contains the directories "sqlite" and "postgres", each with files
+// named as golang-migrate expects them.
 //
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var Files embed.FS

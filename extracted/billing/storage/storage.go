@@ -1,5 +1,5 @@
-// Package storage opens the service's SQLite database with its schema up to
-// date.
+// Package storage opens the service's database, on SQLite or PostgreSQL, with
+// its schema up to date.
 package storage
 
 import (
@@ -13,8 +13,13 @@ import (
 	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
+	"github.com/golang-migrate/migrate/v4/database"
+	pgxmigrate "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	sqlitemigrate "github.com/golang-migrate/migrate/v4/database/sqlite"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	"gorm.io/driver/postgres"
 	gormsqlite "gorm.io/driver/sqlite"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -31,16 +36,16 @@ const sqliteOptions = "?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy
 // Connections kept per process.
 const maxConnections = 16
 
-// Open migrates the database named sqlite:<path> and opens it.
+// Open migrates the database named sqlite:<path> or postgres://… and opens it.
 func Open(ctx context.Context, dsn string) (*gorm.DB, error) {
 	if err := Migrate(ctx, dsn); err != nil {
 		return nil, err
 	}
-	name, err := sqliteName(dsn)
+	dialector, err := dialect(dsn)
 	if err != nil {
 		return nil, err
 	}
-	db, err := gorm.Open(gormsqlite.New(gormsqlite.Config{DriverName: "sqlite", DSN: name}), &gorm.Config{SkipDefaultTransaction: true, Logger: logger.Discard})
+	db, err := gorm.Open(dialector, &gorm.Config{SkipDefaultTransaction: true, Logger: logger.Discard})
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -69,14 +74,30 @@ func Close(db *gorm.DB) error {
 func Duplicate(err error) bool {
 	const primaryKeyTaken, uniqueTaken = 1555, 2067
 	var lite *sqlite.Error
-	return errors.As(err, &lite) && (lite.Code() == primaryKeyTaken || lite.Code() == uniqueTaken)
+	if errors.As(err, &lite) {
+		return lite.Code() == primaryKeyTaken || lite.Code() == uniqueTaken
+	}
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23505"
+}
+
+func dialect(dsn string) (gorm.Dialector, error) {
+	if isPostgres(dsn) {
+		return postgres.Open(dsn), nil
+	}
+	name, err := sqliteName(dsn)
+	return gormsqlite.New(gormsqlite.Config{DriverName: "sqlite", DSN: name}), err
+}
+
+func isPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }
 
 // sqliteName turns sqlite:<path> into what the driver opens.
 func sqliteName(dsn string) (string, error) {
 	path, ok := strings.CutPrefix(dsn, "sqlite:")
 	if !ok || path == "" {
-		return "", fmt.Errorf("database %q: write sqlite:<path>", dsn)
+		return "", fmt.Errorf("database %q: write sqlite:<path> or postgres://user:password@host/name", dsn)
 	}
 	dir := filepath.Dir(path)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -87,22 +108,11 @@ func sqliteName(dsn string) (string, error) {
 
 // Migrate applies the schema files not applied yet.
 func Migrate(ctx context.Context, dsn string) error {
-	name, err := sqliteName(dsn)
+	driver, dir, err := migrationDriver(ctx, dsn)
 	if err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", name)
-	if err != nil {
-		return fmt.Errorf("open database: %w", err)
-	}
-	if err := db.PingContext(ctx); err != nil {
-		return errors.Join(fmt.Errorf("reach database: %w", err), db.Close())
-	}
-	driver, err := sqlitemigrate.WithInstance(db, &sqlitemigrate.Config{})
-	if err != nil {
-		return errors.Join(fmt.Errorf("migrate: %w", err), db.Close())
-	}
-	files, err := iofs.New(schema.Files, "sqlite")
+	files, err := iofs.New(schema.Files, dir)
 	if err != nil {
 		return fmt.Errorf("read schema files: %w", err)
 	}
@@ -117,6 +127,46 @@ func Migrate(ctx context.Context, dsn string) error {
 	_, closing := m.Close()
 	if err := errors.Join(err, closing); err != nil {
 		return fmt.Errorf("migrate (look at table schema_migrations; a dirty version needs mending by hand): %w", err)
+	}
+	return nil
+}
+
+func migrationDriver(ctx context.Context, dsn string) (database.Driver, string, error) {
+	if isPostgres(dsn) {
+		db, err := connect(ctx, "pgx", dsn)
+		if err != nil {
+			return nil, "", err
+		}
+		driver, err := pgxmigrate.WithInstance(db, &pgxmigrate.Config{})
+		return driver, "postgres", closeUnless(db, err)
+	}
+	name, err := sqliteName(dsn)
+	if err != nil {
+		return nil, "", err
+	}
+	db, err := connect(ctx, "sqlite", name)
+	if err != nil {
+		return nil, "", err
+	}
+	driver, err := sqlitemigrate.WithInstance(db, &sqlitemigrate.Config{})
+	return driver, "sqlite", closeUnless(db, err)
+}
+
+func connect(ctx context.Context, driver, name string) (*sql.DB, error) {
+	db, err := sql.Open(driver, name)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := db.PingContext(ctx); err != nil {
+		return nil, closeUnless(db, fmt.Errorf("reach database: %w", err))
+	}
+	return db, nil
+}
+
+// closeUnless closes db when there is an error, which it passes on.
+func closeUnless(db *sql.DB, err error) error {
+	if err != nil {
+		return errors.Join(err, db.Close())
 	}
 	return nil
 }

@@ -183,6 +183,8 @@ type Recorded struct {
 type OperateRequest struct {
 	Confirm string `json:"confirm,omitempty"` // complete
 	Repair  bool   `json:"repair,omitempty"`  // verify
+	Anew    bool   `json:"anew,omitempty"`    // verify: do not go on where one was interrupted
+	All     bool   `json:"all,omitempty"`     // verify: send every difference
 	DryRun  bool   `json:"dry_run,omitempty"` // prepare
 	Why     string `json:"why,omitempty"`     // cutover, rollback
 	By      string `json:"by,omitempty"`
@@ -194,8 +196,10 @@ type Event struct {
 	Progress *change.Progress `json:"progress,omitempty"`
 	Step     *StepTime        `json:"step,omitempty"`
 	Text     string           `json:"text,omitempty"`
-	Result   json.RawMessage  `json:"result,omitempty"`
-	Error    *Error           `json:"error,omitempty"`
+	// Difference is one that a verification found, where all were asked for.
+	Difference json.RawMessage `json:"difference,omitempty"`
+	Result     json.RawMessage `json:"result,omitempty"`
+	Error      *Error          `json:"error,omitempty"`
 }
 
 // StepTime is one step of a switch.

@@ -1,0 +1,485 @@
+package crashes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"stranglerfig/contract-tests/history"
+	"stranglerfig/migrations/change"
+)
+
+// crew is the clients of one life. Each has accounts of its own, so that it
+// knows at any time what must be stored, row by row.
+type crew struct {
+	t       testing.TB
+	gate    *gate
+	dsns    map[change.Side]string
+	log     *history.Log
+	work    sync.RWMutex // held for reading by every operation
+	acked   atomic.Int64
+	refused atomic.Int64 // by a fence
+	clients []*client
+	strange *stranger
+	wg      sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+// client is one of them.
+type client struct {
+	c     *crew
+	name  string
+	dice  *rand.Rand
+	conns conns
+	book  book
+	n     int // of its operations
+}
+
+// operation does something within a transaction, and the same to the book. What
+// it does was drawn before, so that it can be repeated.
+type operation func(ctx context.Context, tx pgx.Tx, d dialect, b book) error
+
+// hire starts clients on a monolith's database that was just created.
+func hire(t testing.TB, dsns map[change.Side]string, g *gate, seed uint64, clients, accounts int) *crew {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	c := &crew{t: t, gate: g, dsns: dsns, log: history.New(time.Now), stop: stop}
+	for i := range clients {
+		w := &client{c: c, name: fmt.Sprintf("w%d", i), dice: rand.New(rand.NewPCG(seed, uint64(i))), conns: conns{dsns: dsns}}
+		w.endow(t, accounts)
+		c.clients = append(c.clients, w)
+	}
+	c.strange = &stranger{c: c, dice: rand.New(rand.NewPCG(seed, 1<<32)), conns: conns{dsns: dsns}, known: map[int64]string{}, perhaps: map[string]bool{}}
+	for _, w := range c.clients {
+		c.wg.Go(func() { w.run(ctx) })
+	}
+	c.wg.Go(func() { c.strange.run(ctx) })
+	t.Cleanup(c.dismiss)
+	return c
+}
+
+// endow gives a client accounts to begin with.
+func (w *client) endow(t testing.TB, accounts int) {
+	t.Helper()
+	conn, err := w.conns.to(t.Context(), change.Monolith)
+	must(t, err)
+	d := dialects[change.Monolith]
+	_, err = conn.Exec(t.Context(), d.seed, accounts, w.name)
+	must(t, err)
+	rows, err := listed[int64, string](t.Context(), conn, "SELECT id, split_part(code, '-', 3) FROM acct WHERE code LIKE $1", w.name+"-%")
+	must(t, err)
+	w.book = book{}
+	for id, n := range rows {
+		var cents int64
+		_, err := fmt.Sscan(n, &cents)
+		must(t, err)
+		w.book[id] = account{
+			code: w.name + "-seed-" + n, cents: cents, status: statuses[cents%3], memo: "seeded", lines: map[int]int64{1: 10},
+		}
+	}
+}
+
+// dismiss ends the clients after their present operations.
+func (c *crew) dismiss() {
+	c.stop()
+	c.wg.Wait()
+	for _, w := range c.clients {
+		w.conns.close()
+	}
+	c.strange.conns.close()
+}
+
+// rest keeps the clients from beginning anything until they are told to go on,
+// once what is under way has ended.
+func (c *crew) rest() (goOn func()) {
+	c.work.Lock()
+	return c.work.Unlock
+}
+
+// more waits until a few more writes were acknowledged, by which clients show
+// that they are served.
+func (c *crew) more(ctx context.Context) error {
+	before := c.acked.Load()
+	for c.acked.Load() < before+5 {
+		if err := pace(ctx); err != nil {
+			return fmt.Errorf("clients are not served: %w", err)
+		}
+	}
+	return nil
+}
+
+// pace is the breath between two looks at something.
+func pace(ctx context.Context) error {
+	select {
+	case <-time.After(3 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *client) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.c.work.RLock()
+		w.perform(ctx)
+		w.c.work.RUnlock()
+		if pace(ctx) != nil {
+			return
+		}
+	}
+}
+
+// perform performs one operation, as often as it takes to be told yes, or that
+// nobody can tell.
+func (w *client) perform(ctx context.Context) {
+	w.n++
+	key := fmt.Sprintf("%s-%d", w.name, w.n)
+	do := w.draw()
+	ended := w.c.log.Begin("operation", key)
+	for {
+		side, leave, err := w.c.gate.pass(ctx)
+		if err != nil {
+			ended(history.Failed, "dismissed while it waited")
+			return
+		}
+		after := maps.Clone(w.book)
+		outcome, err := w.attempt(side, key, do, after)
+		leave()
+		switch outcome {
+		case history.OK:
+			w.book = after
+			w.c.acked.Add(1)
+			ended(outcome, "")
+			return
+		case history.Unknown:
+			ended(outcome, err.Error())
+			w.resolve(ctx, key, after)
+			return
+		}
+		w.c.complain(w.name, err)
+		if pace(ctx) != nil {
+			ended(history.Failed, "dismissed")
+			return
+		}
+	}
+}
+
+// attempt writes one transaction on a side. Until the commit is sent nothing
+// has happened; after that only an answer tells.
+func (w *client) attempt(side change.Side, key string, do operation, after book) (history.Outcome, error) {
+	ctx := context.Background() // a client does not give up
+	conn, err := w.conns.to(ctx, side)
+	if err != nil {
+		return history.Failed, err
+	}
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return history.Failed, err
+	}
+	d := dialects[side]
+	if err := do(ctx, tx, d, after); err != nil {
+		return history.Failed, errors.Join(err, rolledBack(tx))
+	}
+	if _, err := tx.Exec(ctx, d.log, key); err != nil {
+		return history.Failed, errors.Join(err, rolledBack(tx))
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return history.Unknown, err
+	}
+	return history.OK, nil
+}
+
+// rolledBack rolls back; where that fails the connection is gone, which does
+// the same.
+func rolledBack(tx pgx.Tx) error {
+	if err := tx.Rollback(context.Background()); err != nil && !tx.Conn().IsClosed() {
+		return err
+	}
+	return nil
+}
+
+// resolve finds out whether an operation happened that was told nothing. It may
+// have happened or not, but not by half.
+func (w *client) resolve(ctx context.Context, key string, after book) {
+	for {
+		side, leave, err := w.c.gate.pass(ctx)
+		if err != nil {
+			return
+		}
+		have, present, err := w.look(side, key)
+		leave()
+		if err == nil {
+			if present {
+				w.book = after
+			}
+			if d := difference(have, w.book.written()); d != "" {
+				w.c.t.Errorf("%s: an operation nobody could tell of left something else than before and after, its entry in the journal: %v\n%s", key, present, d)
+			}
+			return
+		}
+		if pace(ctx) != nil {
+			return
+		}
+	}
+}
+
+func (w *client) look(side change.Side, key string) (have map[int64]string, present bool, err error) {
+	ctx := context.Background()
+	conn, err := w.conns.to(ctx, side)
+	if err != nil {
+		return nil, false, err
+	}
+	if have, err = listed[int64, string](ctx, conn, dialects[side].accounts, w.name+"-%"); err != nil {
+		return nil, false, err
+	}
+	journal, err := listed[string, int](ctx, conn, dialects[side].journal, key)
+	return have, journal[key] > 0, err
+}
+
+// complain reports a refusal that no client should meet. A fence, and a server
+// or a connection that goes away, are what these tests are about.
+func (c *crew) complain(who string, err error) {
+	var refusal *pgconn.PgError
+	switch {
+	case !errors.As(err, &refusal):
+	case refusal.Code == "25006":
+		c.refused.Add(1)
+	case strings.HasPrefix(refusal.Code, "57P"): // the server ends or begins
+	default:
+		c.t.Errorf("%s was turned away: %v", who, err)
+	}
+}
+
+// draw draws the next operation.
+func (w *client) draw() operation {
+	ids := slices.Sorted(maps.Keys(w.book))
+	if len(ids) < 2 {
+		return w.insertion()
+	}
+	one, other := ids[w.dice.IntN(len(ids))], ids[w.dice.IntN(len(ids))]
+	cents := 1 + w.dice.Int64N(9999)
+	switch w.dice.IntN(9) {
+	case 0, 1:
+		return w.insertion()
+	case 2:
+		return func(ctx context.Context, tx pgx.Tx, d dialect, b book) error { // a payment between two
+			if err := b.credit(ctx, tx, d, one, cents); err != nil {
+				return err
+			}
+			return b.credit(ctx, tx, d, other, -cents)
+		}
+	case 3:
+		status := statuses[w.dice.IntN(len(statuses))]
+		return changing(one, func(a *account) { a.status = status }, func(d dialect) string { return d.status }, status)
+	case 4:
+		memo := w.memo()
+		return changing(one, func(a *account) { a.memo = memo }, func(d dialect) string { return d.memo }, memo)
+	case 5:
+		return func(ctx context.Context, tx pgx.Tx, d dialect, b book) error { // a key that changes, and cascades
+			a := b[one]
+			delete(b, one)
+			b[-one] = a
+			_, err := tx.Exec(ctx, d.negate, one)
+			return err
+		}
+	case 6:
+		return changing(one, func(a *account) {
+			lines := map[int]int64{}
+			for pos, quantity := range a.lines {
+				lines[pos+100] = quantity
+			}
+			a.lines = lines
+		}, func(d dialect) string { return d.shift })
+	case 7:
+		return swap(one, other)
+	default:
+		return func(ctx context.Context, tx pgx.Tx, d dialect, b book) error {
+			delete(b, one)
+			_, err := tx.Exec(ctx, d.remove, one)
+			return err
+		}
+	}
+}
+
+// changing is an operation that changes one account by one statement.
+func changing(id int64, change func(a *account), query func(d dialect) string, args ...any) operation {
+	return func(ctx context.Context, tx pgx.Tx, d dialect, b book) error {
+		a := b[id]
+		change(&a)
+		b[id] = a
+		_, err := tx.Exec(ctx, query(d), append([]any{id}, args...)...)
+		return err
+	}
+}
+
+func (b book) credit(ctx context.Context, tx pgx.Tx, d dialect, id, cents int64) error {
+	a := b[id]
+	a.cents += cents
+	b[id] = a
+	_, err := tx.Exec(ctx, d.amount, id, cents)
+	return err
+}
+
+// swap exchanges two unique codes in one transaction.
+func swap(one, other int64) operation {
+	return func(ctx context.Context, tx pgx.Tx, d dialect, b book) error {
+		if one == other {
+			return nil
+		}
+		first, second := b[one], b[other]
+		for _, step := range []struct {
+			id   int64
+			code string
+		}{{one, first.code + "-aside"}, {other, first.code}, {one, second.code}} {
+			if _, err := tx.Exec(ctx, d.code, step.id, step.code); err != nil {
+				return err
+			}
+		}
+		first.code, second.code = second.code, first.code
+		b[one], b[other] = first, second
+		return nil
+	}
+}
+
+// insertion inserts an account with lines.
+func (w *client) insertion() operation {
+	a := account{
+		code: fmt.Sprintf("%s-%d", w.name, w.n), cents: w.dice.Int64N(100_000),
+		status: statuses[w.dice.IntN(len(statuses))], memo: w.memo(), lines: map[int]int64{},
+	}
+	for pos := range w.dice.IntN(4) {
+		a.lines[pos+1] = 1 + w.dice.Int64N(50)
+	}
+	return func(ctx context.Context, tx pgx.Tx, d dialect, b book) error {
+		var id int64
+		if err := tx.QueryRow(ctx, d.insert, a.code, a.cents, a.status, a.memo).Scan(&id); err != nil {
+			return err
+		}
+		for pos, quantity := range a.lines {
+			if _, err := tx.Exec(ctx, d.line, id, pos, quantity); err != nil {
+				return err
+			}
+		}
+		b[id] = a
+		return nil
+	}
+}
+
+// memo is a text that is now and then too long to be stored in its row.
+func (w *client) memo() string {
+	letters := make([]byte, []int{8, 40, 6000}[w.dice.IntN(3)])
+	for i := range letters {
+		letters[i] = byte('!' + w.dice.IntN(90))
+	}
+	return string(letters)
+}
+
+// stranger writes past the gate, to either side, as a forgotten job would. One
+// of them must refuse; what it was told yes for must stay.
+type stranger struct {
+	c       *crew
+	dice    *rand.Rand
+	conns   conns
+	busy    atomic.Bool
+	known   map[int64]string // what it was told yes for
+	perhaps map[string]bool  // what nobody could tell of
+	n       int
+}
+
+func (s *stranger) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		s.c.work.RLock()
+		if s.busy.Load() {
+			s.perform(ctx)
+		}
+		s.c.work.RUnlock()
+		if pace(ctx) != nil {
+			return
+		}
+	}
+}
+
+// perform tries both sides in turns until one says yes, or cannot be heard.
+func (s *stranger) perform(ctx context.Context) {
+	s.n++
+	a := account{code: fmt.Sprintf("s-%d", s.n), cents: s.dice.Int64N(1000), status: "open", memo: "past the gate"}
+	ended := s.c.log.Begin("operation", a.code)
+	side := []change.Side{change.Monolith, change.Service}[s.dice.IntN(2)]
+	for ; ; side = side.Other() {
+		w := client{conns: s.conns}
+		var id int64
+		outcome, err := w.attempt(side, a.code, func(ctx context.Context, tx pgx.Tx, d dialect, _ book) error {
+			return tx.QueryRow(ctx, d.insert, a.code, a.cents, a.status, a.memo).Scan(&id)
+		}, nil)
+		s.conns = w.conns
+		switch outcome {
+		case history.OK:
+			s.known[id] = a.String()
+			ended(outcome, "")
+			return
+		case history.Unknown:
+			s.perhaps[a.String()] = true
+			ended(outcome, err.Error())
+			return
+		}
+		s.c.complain("the stranger", err)
+		if pace(ctx) != nil || !s.busy.Load() {
+			ended(history.Failed, "gave up")
+			return
+		}
+	}
+}
+
+// expected is what must be stored, given what is: what nobody can tell of may
+// be there or not.
+func (c *crew) expected(have map[int64]string) map[int64]string {
+	want := map[int64]string{}
+	for _, w := range c.clients {
+		maps.Copy(want, w.book.written())
+	}
+	maps.Copy(want, c.strange.known)
+	for id, text := range have {
+		if c.strange.perhaps[text] {
+			want[id] = text
+		}
+	}
+	return want
+}
+
+// conns is one connection to each side, made anew when it breaks.
+type conns struct {
+	dsns map[change.Side]string
+	open map[change.Side]*pgx.Conn
+}
+
+func (c *conns) to(ctx context.Context, side change.Side) (*pgx.Conn, error) {
+	if conn := c.open[side]; conn != nil && !conn.IsClosed() {
+		return conn, nil
+	}
+	conn, err := pgx.Connect(ctx, c.dsns[side])
+	if err != nil {
+		return nil, err
+	}
+	if c.open == nil {
+		c.open = map[change.Side]*pgx.Conn{}
+	}
+	c.open[side] = conn
+	return conn, nil
+}
+
+func (c *conns) close() {
+	for _, conn := range c.open {
+		conn.Close(context.Background())
+	}
+}

@@ -1,0 +1,373 @@
+package crashes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"stranglerfig/contract-tests/history"
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/engine"
+)
+
+// fate is what happens to an operation: nothing, where the fault is "".
+type fate struct {
+	operation, point string
+	fault            fault
+}
+
+func (f fate) String() string {
+	if f.fault == "" {
+		return f.operation
+	}
+	return fmt.Sprintf("%s: %s", f.point, f.fault)
+}
+
+// lives lists lives of a move that pass every point of every operation with a
+// fault: with one, which the seed decides, or with each of them in turn.
+func lives(seed uint64, all bool) (lives [][]fate) {
+	ends := append(engine.Points("cancel"), engine.Points("complete")...)
+	rounds := 1
+	if all {
+		rounds = len(faults)
+	}
+	for round := range rounds {
+		for i, end := range ends {
+			operations := []string{"prepare", "copy", "verify", "cutover", "rollback"}
+			last, _, _ := strings.Cut(end, ".")
+			if last == "complete" {
+				operations = append(operations, "cutover")
+			}
+			var life []fate
+			for j, operation := range append(operations, last) {
+				f := fate{operation: operation}
+				points := engine.Points(operation)
+				switch {
+				case operation == last:
+					f.point = end
+				case i < len(points) && j < 5:
+					f.point = points[i]
+				}
+				if f.point != "" {
+					f.fault = faults[(seed+uint64(round+i+j))%uint64(len(faults))]
+				}
+				life = append(life, f)
+			}
+			lives = append(lives, life)
+		}
+	}
+	return lives
+}
+
+// TestAMoveKeepsItsPromisesWhateverIsKilled takes moves through their lives
+// while clients write, and lets a fault happen at a point of each operation.
+func TestAMoveKeepsItsPromisesWhateverIsKilled(t *testing.T) {
+	s := onStage(t)
+	t.Logf("go test ./contract-tests/crashes -seed %d%s plays this again", *seed, map[bool]string{true: " -crash.all"}[*crashAll])
+	struck := 0
+	for i, fates := range lives(*seed, *crashAll) {
+		played := t.Run(fmt.Sprint(i+1), func(t *testing.T) {
+			l := begin(t, s, *seed+uint64(i))
+			for _, f := range fates {
+				t.Log(f)
+				l.meet(f)
+				if f.fault != "" {
+					struck++
+				}
+			}
+			l.end()
+		})
+		if !played {
+			t.Fatalf("seed %d, life %d", *seed, i+1)
+		}
+	}
+	t.Logf("%d faults struck", struck)
+}
+
+// patience is how long anything is waited for: a guard against hanging, not a
+// measure.
+const patience = 2 * time.Minute
+
+// life is one move with everything around it.
+type life struct {
+	t       *testing.T
+	stage   *stage
+	dice    *rand.Rand
+	setup   setup
+	direct  map[change.Side]string
+	gate    *gate
+	crew    *crew
+	watch   *watch
+	unwatch func()
+	engine  *running
+}
+
+const (
+	clients  = 3
+	accounts = 1500 // of each client, to begin with: enough for some chunks
+)
+
+func begin(t *testing.T, s *stage, seed uint64) *life {
+	direct, linked := s.databases(t)
+	l := &life{
+		t: t, stage: s, dice: rand.New(rand.NewPCG(seed, 1<<33)), direct: direct, gate: newGate(),
+		setup: setup{Monolith: linked[change.Monolith], Service: linked[change.Service], State: filepath.Join(t.TempDir(), "state")},
+	}
+	l.crew = hire(t, direct, l.gate, seed, clients, accounts)
+	l.watch, l.unwatch = keepWatch(t, direct)
+	t.Cleanup(l.unwatch)
+	l.start(trap{})
+	return l
+}
+
+// start starts an engine, with a trap if need be.
+func (l *life) start(s trap) {
+	l.t.Helper()
+	l.setup.Trap = s
+	l.engine = startEngine(l.t, l.gate, l.setup)
+	l.t.Cleanup(l.engine.process.Kill)
+}
+
+// meet asks for an operation, lets its fate happen, and sees to it that the
+// operation is accomplished in the end and every promise is kept.
+func (l *life) meet(f fate) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
+	defer cancel()
+	if f.operation == "cancel" || f.operation == "complete" {
+		l.crew.strange.busy.Store(false) // there will be no fence to stop a stranger
+	}
+	if f.fault != "" {
+		l.strike(ctx, f)
+	}
+	l.accomplish(ctx, f.operation)
+	if f.operation == "prepare" {
+		l.crew.strange.busy.Store(true)
+	}
+	must(l.t, l.crew.more(ctx))
+	l.check(ctx, f.operation)
+}
+
+// strike asks for the operation with a trap at the point, and lets the fault
+// happen there.
+func (l *life) strike(ctx context.Context, f fate) {
+	l.t.Helper()
+	s := trap{Point: f.point, Kill: f.fault == killEngine}
+	if strings.HasSuffix(f.point, "after-chunk") {
+		s.Pass = 1 + l.dice.IntN(4)
+	}
+	l.ready(ctx)
+	must(l.t, l.engine.arm(ctx, s))
+	answer := make(chan error, 1)
+	asked := l.engine
+	ask := func() { answer <- asked.do(ctx, f.operation) }
+	go ask()
+	for struck := false; !struck; {
+		struck = true
+		select {
+		case goOn := <-asked.trapped:
+			kind := []string{"refuse", "hang"}[l.dice.IntN(2)]
+			err := l.stage.strike(ctx, f.fault, kind, func() { close(goOn) }, func() { l.watch.pass(ctx, 1+l.dice.Int64N(30)) })
+			must(l.t, err)
+		case <-asked.process.Done():
+			l.start(l.ambush(f.operation))
+		case err := <-answer: // an engine that settles what was before is busy
+			struck = false
+			if err == nil || pace(ctx) != nil {
+				l.t.Fatalf("%s was not passed (%v)\n%s", f.point, err, asked.process.Output())
+			}
+			go ask()
+		}
+	}
+	l.t.Logf("%s was answered: %v", f.operation, <-answer)
+}
+
+// ambush is a trap for the engine that settles what the one before has left:
+// sometimes it is killed as well.
+func (l *life) ambush(operation string) trap {
+	if l.dice.IntN(3) > 0 {
+		return trap{}
+	}
+	points := append(engine.Points(operation), operation+".after-ask", operation+".after-unfence")
+	return trap{Point: points[l.dice.IntN(len(points))], Kill: true}
+}
+
+// ready waits until an engine answers for the move.
+func (l *life) ready(ctx context.Context) {
+	l.t.Helper()
+	l.until(ctx, "an engine answers", func() error {
+		if l.engine.ended() {
+			l.start(trap{})
+		}
+		_, err := l.engine.status(ctx)
+		return err
+	})
+}
+
+// accomplish asks for an operation until it is done. Whoever asks an engine that
+// has just lost a database may be told no, but not for ever.
+func (l *life) accomplish(ctx context.Context, operation string) {
+	l.t.Helper()
+	l.until(ctx, operation+" is accomplished", func() error {
+		if l.engine.ended() {
+			l.start(trap{})
+		}
+		st, err := l.engine.status(ctx)
+		switch {
+		case err != nil:
+			return err
+		case st.Paused != "":
+			l.t.Fatalf("the move paused: %s", st.Paused)
+		case done(operation, st):
+			return nil
+		case st.Switching:
+			return errors.New("a switch is under way")
+		}
+		return errors.Join(fmt.Errorf("the move is %s, owned by the %s; %s", st.State, st.Owner, st.Problem), l.engine.do(ctx, operation))
+	})
+}
+
+// done reports whether an operation has been accomplished.
+func done(operation string, st engine.Status) bool {
+	following := !st.Switching && st.Live()
+	switch operation {
+	case "prepare":
+		return st.State == "prepared"
+	case "copy":
+		return following
+	case "verify":
+		return following && st.Rest()
+	case "cutover":
+		return following && st.State == "moved"
+	case "rollback":
+		return following && st.State == "ready"
+	case "cancel":
+		return st.State == "cancelled"
+	default:
+		return st.State == "complete"
+	}
+}
+
+// until repeats something until it succeeds.
+func (l *life) until(ctx context.Context, what string, try func() error) {
+	l.t.Helper()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if pace(ctx) != nil {
+			l.t.Fatalf("waited in vain until %s: %v\n%s", what, err, l.engine.process.Output())
+		}
+	}
+}
+
+// check looks at everything that must hold after an operation, while the
+// clients rest: the owner holds what they know, and a side that is followed
+// into holds the same.
+func (l *life) check(ctx context.Context, operation string) {
+	l.t.Helper()
+	defer l.crew.rest()()
+	owner, both := change.Monolith, true
+	switch operation {
+	case "cutover":
+		owner = change.Service
+	case "complete":
+		owner, both = change.Service, false
+	case "prepare", "cancel":
+		both = false
+	}
+	if l.gate.owner != owner {
+		l.t.Errorf("after the %s the gate leads to the %s", operation, l.gate.owner)
+	}
+	l.holds(ctx, owner)
+	if both {
+		l.until(ctx, "the follower holds what the owner holds", func() error {
+			have, _, err := l.stored(ctx, owner.Other())
+			if d := difference(have, l.crew.expected(have)); err == nil && d != "" {
+				err = errors.New(d)
+			}
+			return err
+		})
+		l.holds(ctx, owner.Other())
+	}
+	if operation == "cancel" || operation == "complete" {
+		l.leftBehind(ctx, operation)
+	}
+}
+
+// holds reports what a side holds otherwise than the clients know.
+func (l *life) holds(ctx context.Context, side change.Side) {
+	l.t.Helper()
+	have, journal, err := l.stored(ctx, side)
+	must(l.t, err)
+	if d := difference(have, l.crew.expected(have)); d != "" {
+		l.t.Errorf("the %s's side:\n%s", side, d)
+	}
+	if found := history.Check(l.crew.log.Operations(), "operation", journal); !found.Clean() || found.Acked == 0 {
+		l.t.Errorf("the %s's side: %+v", side, found)
+	}
+}
+
+func (l *life) stored(ctx context.Context, side change.Side) (have map[int64]string, journal map[string]int, err error) {
+	conn, err := pgx.Connect(ctx, l.direct[side])
+	if err != nil {
+		return nil, nil, err
+	}
+	defer conn.Close(ctx)
+	if have, err = listed[int64, string](ctx, conn, dialects[side].accounts, "%"); err != nil {
+		return nil, nil, err
+	}
+	journal, err = listed[string, int](ctx, conn, dialects[side].journal, "%")
+	return have, journal, err
+}
+
+// leftBehind makes sure that nothing of the move is left in either database,
+// and that a cancelled one has emptied the service's tables.
+func (l *life) leftBehind(ctx context.Context, operation string) {
+	l.t.Helper()
+	for side, dsn := range l.direct {
+		conn, err := pgx.Connect(ctx, dsn)
+		must(l.t, err)
+		defer conn.Close(ctx)
+		var left int
+		must(l.t, conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'strangler') + (SELECT count(*) FROM pg_publication)
+			+ (SELECT count(*) FROM pg_replication_slots WHERE database = current_database()) + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'strangler%')`).Scan(&left))
+		if left > 0 {
+			l.t.Errorf("after the %s, %d things are left in the %s's database", operation, left, side)
+		}
+		if side == change.Service && operation == "cancel" {
+			var rows int
+			must(l.t, conn.QueryRow(ctx, "SELECT (SELECT count(*) FROM accounts) + (SELECT count(*) FROM lines) + (SELECT count(*) FROM journal)").Scan(&rows))
+			if rows > 0 {
+				l.t.Errorf("after the cancel, %d rows are left in the service's tables", rows)
+			}
+		}
+	}
+}
+
+// end ends the life: every operation has been answered, and the engine ends by
+// itself when it is asked to.
+func (l *life) end() {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	must(l.t, l.engine.process.Stop(ctx))
+	l.crew.dismiss()
+	l.unwatch()
+	answered := 0
+	for _, op := range l.crew.log.Operations() {
+		if op.Outcome == history.Pending {
+			l.t.Errorf("%s was never answered", op.Key)
+		}
+		answered++
+	}
+	l.t.Logf("%d operations, %d acknowledged to clients, %d refused by a fence", answered, l.crew.acked.Load(), l.crew.refused.Load())
+}
