@@ -385,6 +385,9 @@ func progressText(p change.Progress) string {
 	if p.Finished {
 		return text + ", done"
 	}
+	if p.Waiting != "" {
+		return text + ", waiting: " + p.Waiting
+	}
 	if p.Rate > 0 {
 		text += fmt.Sprintf(", %.0f rows/s", p.Rate)
 	}
