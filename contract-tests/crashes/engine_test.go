@@ -128,7 +128,7 @@ func (s *served) do(ctx context.Context, operation string) (err error) {
 	case "copy":
 		return s.engine.Copy(ctx, capability, nil)
 	case "verify":
-		report, err := s.engine.Verify(ctx, capability, false, nil)
+		report, err := s.engine.Verify(ctx, capability, engine.VerifyRequest{}, nil)
 		if err == nil && !report.Clean {
 			err = fmt.Errorf("the sides differ: %+v", report)
 		}
