@@ -146,7 +146,7 @@ func (e *env) verifyVerb() *cobra.Command {
 				return nil
 			}
 			for _, d := range r.Differences {
-				fmt.Fprintf(e.out, "%s %s: %s %s: the owner has %q, the follower %q\n", d.Table, d.Key, d.Kind, d.Column, d.Owner, d.Follower)
+				fmt.Fprintln(e.out, differenceText(d))
 			}
 			if r.Dropped > 0 {
 				fmt.Fprintf(e.out, "… and %d more\n", r.Dropped)
@@ -165,6 +165,16 @@ func (e *env) verifyVerb() *cobra.Command {
 	cmd.Flags().BoolVar(&q.Anew, "restart", false, "begin anew, even if an earlier verification was interrupted")
 	cmd.Flags().StringVar(&path, "out", "", "write every difference to this `file`, one JSON object a line")
 	return cmd
+}
+
+func differenceText(d verify.Difference) string {
+	switch d.Kind {
+	case "missing", "extra":
+		return fmt.Sprintf("%s %s: %s on the follower", d.Table, d.Key, d.Kind)
+	case "unmappable":
+		return fmt.Sprintf("%s %s: the mapping refuses it: %s", d.Table, d.Key, d.Owner+d.Follower)
+	}
+	return fmt.Sprintf("%s %s: %s differs: the owner has %q, the follower %q", d.Table, d.Key, d.Column, d.Owner, d.Follower)
 }
 
 // differences is a file for every difference that a verification finds. Rows may
@@ -385,6 +395,9 @@ func progressText(p change.Progress) string {
 	}
 	if p.Finished {
 		return text + ", done"
+	}
+	if p.Waiting != "" {
+		return text + ", waiting: " + p.Waiting
 	}
 	if p.Rate > 0 {
 		text += fmt.Sprintf(", %.0f rows/s", p.Rate)
