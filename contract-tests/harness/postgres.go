@@ -93,9 +93,10 @@ func PostgresContainer(ctx context.Context) (s *Server, err error) {
 
 // PostgresBinaries starts a server from the binaries on this machine, in a
 // temporary directory. As root it runs as the user postgres, because the
-// server refuses root.
-func PostgresBinaries(ctx context.Context) (*Server, error) {
-	c, err := NewCluster(ctx, "fsync=off")
+// server refuses root. Settings, each name=value, come after the ones that tests
+// need.
+func PostgresBinaries(ctx context.Context, settings ...string) (*Server, error) {
+	c, err := NewCluster(ctx, append([]string{"fsync=off"}, settings...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,14 @@ type Options struct {
 	Workers int
 	// RowsPerSecond slows the copy down; 0 does not.
 	RowsPerSecond float64
-	Progress      func(change.Progress)
-	Now           func() time.Time // default time.Now
+	// MaxLag makes the copy wait while a standby of either database is further
+	// behind; 0 does not.
+	MaxLag time.Duration
+	// Patience is how long a copy tries again without coming any further, when
+	// a database goes away; default two minutes.
+	Patience time.Duration
+	Progress func(change.Progress)
+	Now      func() time.Time // default time.Now
 }
 
 // A chunk aims at chunkTime: long enough to amortise its transaction, short
@@ -42,9 +48,9 @@ const (
 	defaultWorkers = 4
 )
 
-// Run copies every table of the plan that is not copied yet.
-func Run(ctx context.Context, o Options) (err error) {
-	defer func() { err = errors.Join(err, o.Source.EndCopy(context.WithoutCancel(ctx))) }()
+// Run copies every table of the plan that is not copied yet. When a database
+// goes away it goes on where it was once the database is back, under another cut.
+func Run(ctx context.Context, o Options) error {
 	if o.Workers == 0 {
 		o.Workers = defaultWorkers
 	}
@@ -54,6 +60,65 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = func(change.Progress) {}
 	}
+	if o.Patience == 0 {
+		o.Patience = patience
+	}
+	progressed := o.Now() // when the copy last came any further
+	show := o.Progress
+	o.Progress = func(p change.Progress) {
+		if p.Waiting == "" {
+			progressed = o.Now()
+		}
+		show(p)
+	}
+	for delay := retryDelay; ; delay = min(2*delay, maxRetry) {
+		before := progressed
+		err := run(ctx, o)
+		if !o.away(err) || ctx.Err() != nil || o.Now().Sub(progressed) > o.Patience {
+			return err
+		}
+		if progressed != before {
+			delay = retryDelay
+		}
+		if !wait(ctx, delay) {
+			return err
+		}
+	}
+}
+
+// How long the copy waits between two tries and two looks at a standby.
+const (
+	retryDelay = 100 * time.Millisecond
+	maxRetry   = 5 * time.Second
+	lagLook    = time.Second
+	patience   = 2 * time.Minute
+)
+
+// away reports whether one of the databases was away.
+func (o Options) away(err error) bool {
+	for _, db := range []change.Database{o.Source, o.Target} {
+		if f, ok := db.(change.Fickle); ok && err != nil && f.Away(err) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait waits; false when ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// run copies as far as it comes.
+func run(ctx context.Context, o Options) (err error) {
+	defer func() { err = errors.Join(err, o.Source.EndCopy(context.WithoutCancel(ctx))) }()
 	limit := rate.NewLimiter(rate.Inf, 0)
 	if o.RowsPerSecond > 0 {
 		limit = rate.NewLimiter(rate.Limit(o.RowsPerSecond), maxChunk)
@@ -145,6 +210,9 @@ func (c *copying) chunks(ctx context.Context, after change.Key, next func(ctx co
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if err := c.spare(ctx); err != nil {
+			return err
+		}
 		start := c.Now()
 		rows, last, finished, err := next(ctx, limit)
 		if err != nil {
@@ -158,6 +226,38 @@ func (c *copying) chunks(ctx context.Context, after change.Key, next func(ctx co
 		}
 	}
 	return nil
+}
+
+// spare waits while a standby is too far behind.
+func (c *copying) spare(ctx context.Context) error {
+	for c.MaxLag > 0 {
+		var lag time.Duration
+		for _, db := range []change.Database{c.Source, c.Target} {
+			if l, ok := db.(change.Lagging); ok {
+				behind, err := l.Lag(ctx)
+				if err != nil {
+					return fmt.Errorf("ask how far standbys are behind: %w", err)
+				}
+				lag = max(lag, behind)
+			}
+		}
+		if lag <= c.MaxLag {
+			return nil
+		}
+		c.waiting(fmt.Sprintf("a standby is %s behind", lag.Round(time.Second)))
+		if !wait(ctx, lagLook) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (c *copying) waiting(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.meter.p
+	p.Waiting = why
+	c.Progress(p)
 }
 
 func (c *copying) advance(rows int64, finished bool) {

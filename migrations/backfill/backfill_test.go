@@ -478,3 +478,34 @@ func TestAMeterTellsRateAndTimeLeft(t *testing.T) {
 		t.Errorf("nothing done yet: %+v", p)
 	}
 }
+
+// lagging is a source with a standby that is behind for a while.
+type lagging struct {
+	change.Database
+	behind []time.Duration
+}
+
+func (l *lagging) Lag(context.Context) (time.Duration, error) {
+	if len(l.behind) == 0 {
+		return 0, nil
+	}
+	d := l.behind[0]
+	l.behind = l.behind[1:]
+	return d, nil
+}
+
+// TestACopyWaitsForAStandbyThatIsTooFarBehind, says so, and goes on.
+func TestACopyWaitsForAStandbyThatIsTooFarBehind(t *testing.T) {
+	w := newWorld(t, 50)
+	source := &lagging{w.source, []time.Duration{20 * time.Second, 3 * time.Second}}
+	var waited []string
+	err := backfill.Run(t.Context(), backfill.Options{Plan: w.plan, Source: source, Target: w.target, MaxLag: 10 * time.Second,
+		Progress: func(p change.Progress) {
+			if p.Waiting != "" {
+				waited = append(waited, p.Waiting)
+			}
+		}})
+	if err != nil || len(source.behind) > 0 || len(waited) != 1 || waited[0] != "a standby is 20s behind" {
+		t.Errorf("%v, it waited for %q", err, waited)
+	}
+}

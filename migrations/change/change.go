@@ -111,6 +111,7 @@ type Progress struct {
 	Done, Total int64         // rows; Total is an estimate
 	Rate        float64       // rows per second over the recent past
 	ETA         time.Duration // 0 when unknown
+	Waiting     string        // what it waits for, if it does
 	Finished    bool
 }
 
@@ -330,6 +331,19 @@ type PartPusher interface {
 	// PushPart copies the next rows of a part, at most limit, in one
 	// transaction of the target, and returns the part as it is then.
 	PushPart(ctx context.Context, target Database, plan *mapping.Table, p Part, limit int) (next Part, rows int64, err error)
+}
+
+// Fickle is offered by a database that may be away for a while.
+type Fickle interface {
+	// Away reports whether an error means that the database could not be
+	// reached or went away, so that trying again later may help.
+	Away(err error) bool
+}
+
+// Lagging is offered by a database that others replicate.
+type Lagging interface {
+	// Lag returns how far behind the slowest of its standbys is.
+	Lag(ctx context.Context) (time.Duration, error)
 }
 
 // Range is a range of a table's keys: after the one, up to and with the other;

@@ -146,13 +146,15 @@ func at(p ...Phase) []Phase { return p }
 
 // table is the whole machine. Anything it does not list is refused.
 //
-// Four rows deserve a word. A move that resumes copies, because the pause may
-// have come before the copy was complete; where it was, nothing is missing and
-// the sides are followed at once. Failed before the claim needs only the loser: our
-// own claim was never sent and an older coordinator's was killed by the bump,
-// so clients are released even when the gainer is unreachable. Unknown and
-// Crashed may not assume that: they bump first, which makes any claim still
-// under way fail, and only then ask. And Flipping has no way but forward.
+// A few rows deserve a word. A copy is done only when both sides are followed, so
+// that it can be asked for again where they could not be. A move that resumes
+// copies, because the pause may have come before the copy was complete; where it
+// was, nothing is missing and the sides are followed at once. Failed before the
+// claim needs only the loser: our own claim was never sent and an older
+// coordinator's was killed by the bump, so clients are released even when the
+// gainer is unreachable. Unknown and Crashed may not assume that: they bump first,
+// which makes any claim still under way fail, and only then ask. And Flipping has
+// no way but forward.
 var table = []transition{
 	{at(Planned, Preparing, Cancelled), Prepare, Preparing, []Action{PrepareBoth}},
 	{at(Preparing), Done, Prepared, nil},

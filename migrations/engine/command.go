@@ -241,9 +241,10 @@ func (m *move) backfill(ctx context.Context, watch Watch, pass func(point string
 			return err
 		}
 	}
-	progress := m.progress(watch)
+	progress, limits := m.progress(watch), m.limits()
 	err := backfill.Run(ctx, backfill.Options{
 		Plan: m.spec.Plan, Source: m.db(change.Monolith), Target: target,
+		Workers: limits.Workers, RowsPerSecond: limits.RowsPerSecond, MaxLag: limits.MaxLag,
 		Progress: func(p change.Progress) { progress(p); pass("after-chunk") },
 	})
 	if err != nil {
@@ -253,6 +254,12 @@ func (m *move) backfill(ctx context.Context, watch Watch, pass func(point string
 		return err
 	}
 	return nil
+}
+
+func (m *move) limits() CopyLimits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.spec.Copy
 }
 
 func finishLoad(ctx context.Context, db change.Database) error {

@@ -51,10 +51,19 @@ type Spec struct {
 	Plan       *mapping.Plan
 	Monolith   string // DSN
 	Service    string // DSN
+	// Copy says how the copy spares the databases.
+	Copy CopyLimits
 	// LogBudget bounds the log that either database keeps for the move, in
 	// bytes; past it the move pauses and lets its log go. Default:
 	// [DefaultLogBudget].
 	LogBudget int64
+}
+
+// CopyLimits say how a copy spares the databases; see [backfill.Options].
+type CopyLimits struct {
+	Workers       int
+	RowsPerSecond float64
+	MaxLag        time.Duration
 }
 
 func (s Spec) dsn(side change.Side) string {

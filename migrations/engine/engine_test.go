@@ -290,8 +290,12 @@ func TestASwitchThereAndBackUnderLoadKeepsEveryAcknowledgedWrite(t *testing.T) {
 	ctx := context.Background()
 	stop := w.traffic(4)
 	w.ready()
-	if _, err := w.engine.Rehearse(ctx, "billing", nil); err != nil {
+	rehearsed, err := w.engine.Rehearse(ctx, "billing", nil)
+	if err != nil {
 		t.Fatalf("rehearse: %v", err)
+	}
+	if p := rehearsed.Predicted; p == nil || p.MS <= 0 || p.Claim <= 0 {
+		t.Errorf("predicted %v of %v", p, rehearsed.Steps)
 	}
 	for i := range 6 {
 		to := change.Service

@@ -296,3 +296,41 @@ func TestCloseWaitsForASwitchUnderWay(t *testing.T) {
 	}
 	<-closed
 }
+
+// unfollowed refuses to be followed into, once.
+type unfollowed struct {
+	change.Database
+	refused bool
+}
+
+func (d *unfollowed) TakeStream(ctx context.Context, stream, runner string, start change.Position) (change.Checkpoint, error) {
+	if !d.refused {
+		d.refused = true
+		return change.Checkpoint{}, errors.New("the connection is gone")
+	}
+	return d.Database.TakeStream(ctx, stream, runner, start)
+}
+
+// TestACopyThatCouldNotBeFollowedIsAskedForAgain loses a database between the
+// last chunk and the streams.
+func TestACopyThatCouldNotBeFollowedIsAskedForAgain(t *testing.T) {
+	w := newWorld(t, 50)
+	ctx := context.Background()
+	w.restart(engine.Options{Open: func(ctx context.Context, dsn, move string, side change.Side, tables []change.Table) (change.Database, error) {
+		db, err := engine.OpenDatabase(ctx, dsn, move, side, tables)
+		if err == nil && side == change.Service {
+			db = &unfollowed{Database: db}
+		}
+		return db, err
+	}})
+	must(t, w.engine.Prepare(ctx, "billing"))
+	if err := w.engine.Copy(ctx, "billing", nil); err == nil {
+		t.Fatal("a copy that is not followed was done")
+	}
+	must(t, w.engine.Copy(ctx, "billing", nil))
+	report, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil)
+	must(t, err)
+	if !report.Clean {
+		t.Errorf("%+v", report)
+	}
+}

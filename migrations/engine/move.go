@@ -96,7 +96,8 @@ func (m *move) adopt(s Spec) error {
 	m.mu.Lock()
 	same := m.spec.Plan.Digest() == s.Plan.Digest() && m.spec.Monolith == s.Monolith && m.spec.Service == s.Service
 	if same {
-		m.spec.LogBudget = s.LogBudget // which may change at any time
+		// These may change at any time.
+		m.spec.LogBudget, m.spec.Copy = s.LogBudget, s.Copy
 	}
 	m.mu.Unlock()
 	if same {

@@ -32,6 +32,7 @@ type SwitchResult struct {
 	Held       int         `json:"held"`     // writes that waited at the release
 	Touched    int64       `json:"touched"`  // keys verified inside the pause
 	Proven     int64       `json:"proven,omitempty"`
+	Predicted  *Prediction `json:"predicted,omitempty"` // of a rehearsal that passed
 	Steps      []StepTime  `json:"steps"`
 	Warning    string      `json:"warning,omitempty"`
 }
@@ -434,6 +435,10 @@ func (sw *switching) settle(ctx context.Context, before, now cutover.Move) (Swit
 	m := sw.m
 	sw.result.Epoch = now.Epoch
 	sw.result.OK = before.Phase == cutover.Flipping || (before.Rehearsal && before.Why == "")
+	if sw.result.OK && before.Rehearsal {
+		sw.result.Predicted = predict(sw.result.Steps)
+		sw.result.Warning = sw.result.Predicted.tooLong(m.e.o.Bounds.Wait)
+	}
 	m.mu.Lock()
 	if now.Owner != before.Owner {
 		// Drained and compared: at the flip both sides were equal.

@@ -130,7 +130,7 @@ func (db *DB) adopt(ctx context.Context, snapshot string) (*pgx.Conn, error) {
 	for _, q := range []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET TRANSACTION SNAPSHOT " + literal(snapshot)} {
 		if _, err := conn.Exec(ctx, q); err != nil {
 			hangUp(conn.PgConn())
-			return nil, fmt.Errorf("take over the snapshot: %w", err)
+			return nil, fmt.Errorf("%w: %w", errCutLost, err)
 		}
 	}
 	return conn, nil

@@ -2,9 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"stranglerfig/migrations/change"
 )
@@ -31,56 +35,6 @@ func fatal(subject, text, hint string) change.Problem {
 
 func warning(subject, text, hint string) change.Problem {
 	return change.Problem{Subject: subject, Text: text, Hint: hint}
-}
-
-// server is what matters of a server's settings and of our role.
-type server struct {
-	version                int
-	standby                bool
-	wal, kept              string
-	slotsLeft, sendersLeft int
-	user                   string
-	replicates, creates    bool
-}
-
-func (db *DB) checkServer(ctx context.Context) ([]change.Problem, error) {
-	var s server
-	err := db.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
-		current_setting('wal_level'), current_setting('max_slot_wal_keep_size'),
-		current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> $1)::int,
-		current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)::int,
-		current_user, (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
-		has_database_privilege(current_database(), 'CREATE') AND has_database_privilege(current_database(), 'TEMP')`, db.name).
-		Scan(&s.version, &s.standby, &s.wal, &s.kept, &s.slotsLeft, &s.sendersLeft, &s.user, &s.replicates, &s.creates)
-	if err != nil {
-		return nil, err
-	}
-	var found []change.Problem
-	if s.version < 140000 {
-		found = append(found, fatal("server_version", "is older than 14, which cannot put messages into the log that a stream sees", "move from a newer server"))
-	}
-	if s.standby {
-		found = append(found, fatal("server", "is a standby, which nobody can write", "name the primary in the DSN"))
-	}
-	if s.wal != "logical" {
-		found = append(found, fatal("wal_level", "is "+s.wal+", so changes cannot be followed", "ALTER SYSTEM SET wal_level = logical, and restart the server"))
-	}
-	if s.slotsLeft < 2 {
-		found = append(found, fatal("max_replication_slots", fmt.Sprintf("leaves %d free; a move needs one, and a copy another one for a moment", max(0, s.slotsLeft)), "raise it and restart the server, or drop slots that nobody uses"))
-	}
-	if s.sendersLeft < 2 {
-		found = append(found, fatal("max_wal_senders", fmt.Sprintf("leaves %d free; a move needs one, and a copy another one for a moment", max(0, s.sendersLeft)), "raise it and restart the server"))
-	}
-	if s.kept == "-1" {
-		found = append(found, warning("max_slot_wal_keep_size", "is unlimited: a move that is left standing keeps all of the log and can fill the disk", "ALTER SYSTEM SET max_slot_wal_keep_size to what the disk can spare"))
-	}
-	if !s.replicates {
-		found = append(found, fatal("role "+s.user, "may not replicate", "ALTER ROLE "+quote(s.user)+" REPLICATION"))
-	}
-	if !s.creates {
-		found = append(found, fatal("role "+s.user, "may not create a schema, a publication and temporary tables here", "GRANT CREATE, TEMP ON DATABASE … TO "+quote(s.user)))
-	}
-	return found, nil
 }
 
 func (db *DB) checkTable(ctx context.Context, i int, t change.Table, role change.Role) ([]change.Problem, error) {
@@ -115,6 +69,7 @@ func (db *DB) checkTable(ctx context.Context, i int, t change.Table, role change
 		func() ([]change.Problem, error) { return db.checkIdentity(ctx, t) },
 		func() ([]change.Problem, error) { return db.checkTriggers(ctx, t, role) },
 		func() ([]change.Problem, error) { return db.checkReferences(ctx, t) },
+		func() ([]change.Problem, error) { return db.checkSequences(ctx, t) },
 	} {
 		problems, err := check()
 		if err != nil {
@@ -249,9 +204,40 @@ func (db *DB) checkKey(ctx context.Context, t change.Table, oid uint32) ([]chang
 	}
 	if !proven {
 		list := strings.Join(names, ", ")
-		found = append(found, fatal(t.Name, fmt.Sprintf("nothing makes the key (%s) unique", list), fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s), or name another key", relation(t.Name), strings.Join(keyNames(t, ""), ", "))))
+		twice, err := db.duplicate(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, fatal(t.Name, fmt.Sprintf("nothing makes the key (%s) unique%s", list, twice), fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s), or name another key", relation(t.Name), strings.Join(keyNames(t, ""), ", "))))
 	}
 	return found, nil
+}
+
+// duplicateWait bounds the search for a key that is there twice.
+const duplicateWait = 5 * time.Second
+
+// duplicate names a key that several rows have, if one is found in time.
+func (db *DB) duplicate(ctx context.Context, t change.Table) (string, error) {
+	key := strings.Join(keyNames(t, ""), ", ")
+	var found string
+	var rows int64
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", duplicateWait.Milliseconds())); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, fmt.Sprintf("SELECT concat_ws(', ', %[1]s), count(*) FROM %[2]s GROUP BY %[1]s HAVING count(*) > 1 LIMIT 1", key, relation(t.Name))).Scan(&found, &rows)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", nil
+	case unfit(code(err)): // there are no such columns, which is said elsewhere
+		return "", nil
+	case code(err) == queryCanceled:
+		return fmt.Sprintf("; whether it is could not be found out in %s", duplicateWait), nil
+	case err != nil:
+		return "", err
+	}
+	return fmt.Sprintf(", and %d rows have the key %s", rows, found), nil
 }
 
 func keyColumns(t change.Table) []string {
@@ -363,6 +349,32 @@ func (db *DB) checkReferences(ctx context.Context, t change.Table) ([]change.Pro
 		}
 	}
 	return found, rows.Err()
+}
+
+// nearlyExhausted is the share of its numbers that a sequence may have given out
+// before preflight speaks of it.
+const nearlyExhausted = 0.9
+
+// checkSequences: what gives out keys has some left, and the column can hold
+// them.
+func (db *DB) checkSequences(ctx context.Context, t change.Table) ([]change.Problem, error) {
+	sequences, err := sequencesOf(ctx, db.pool, t)
+	if err != nil {
+		return nil, err
+	}
+	var found []change.Problem
+	for _, sequence := range sequences {
+		var given, last int64
+		err := db.pool.QueryRow(ctx, fmt.Sprintf(`SELECT CASE WHEN is_called AND seqincrement > 0 AND NOT seqcycle THEN last_value ELSE 0 END, seqmax
+			FROM %s, pg_sequence WHERE seqrelid = $1::regclass`, sequence), sequence).Scan(&given, &last)
+		if err != nil {
+			return nil, err
+		}
+		if float64(given) > nearlyExhausted*float64(last) {
+			found = append(found, warning(t.Name, fmt.Sprintf("sequence %s has given out %d of %d numbers", sequence, given, last), "make the key a bigint and ALTER SEQUENCE … AS bigint before the move"))
+		}
+	}
+	return found, nil
 }
 
 // oids returns those of the mapped tables that exist.

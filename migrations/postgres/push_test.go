@@ -289,3 +289,27 @@ func TestARowThatCannotBeCopiedIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// TestACopyRidesThroughDatabasesThatGoAway: the connections of either side are
+// ended again and again, and it goes on by itself.
+func TestACopyRidesThroughDatabasesThatGoAway(t *testing.T) {
+	c := newCopied(t, 60_000)
+	ended := 0
+	err := c.run(t.Context(), func(p change.Progress) {
+		if p.Done < p.Total && ended < 6 {
+			ended++
+			for _, s := range []*side{c.leader, c.follower}[ended%2 : ended%2+1] {
+				exec(t, s.app, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+			}
+		}
+	})
+	must(t, err)
+	if ended < 6 {
+		t.Errorf("the connections were ended only %d times", ended)
+	}
+	if n := c.follower.number("SELECT sum(rows) FROM strangler.part WHERE tab = 0"); n != 60_000 {
+		t.Errorf("%d rows were copied, some of them twice or never", n)
+	}
+	c.catchUp()
+	c.compare()
+}

@@ -238,17 +238,44 @@ func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.T
 	untilCheck := time.Duration(milliseconds) * time.Millisecond
 	for bound := untilCheck / 2; ; {
 		err := db.locking(ctx, min(bound, time.Until(deadline)), f)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			if names := db.holders(ctx); names != "" {
+				return fmt.Errorf("%w%s: %w", change.ErrFenceTimeout, names, err)
+			}
+		}
 		if code(err) != lockTimeout || ctx.Err() != nil {
 			return err
 		}
 		if time.Until(deadline) < time.Millisecond {
-			return fmt.Errorf("%w: %w", change.ErrFenceTimeout, err)
+			return fmt.Errorf("%w%s: %w", change.ErrFenceTimeout, db.holders(ctx), err)
 		}
 		bound = untilCheck / 2
 		if db.maintained(ctx) {
 			bound = 2 * untilCheck
 		}
 	}
+}
+
+// holders names who keeps the mapped tables from being locked: at most three of
+// them, as far as our role may know. It is asked when the time is over, so it
+// takes a moment of its own.
+func (db *DB) holders(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	names := make([]string, len(db.tables))
+	for i, t := range db.tables {
+		names[i] = relation(t.Name)
+	}
+	found, err := texts(ctx, db.pool, `SELECT CASE WHEN l.pid IS NULL THEN 'a prepared transaction' ELSE
+			concat_ws(', ', 'process ' || l.pid, 'user ' || usename, 'application ' || nullif(application_name, ''), state || ': ' || left(regexp_replace(query, '\s+', ' ', 'g'), 100)) END
+		FROM (SELECT DISTINCT pid FROM pg_locks WHERE granted AND mode NOT IN ('AccessShareLock', 'RowShareLock') AND pid IS DISTINCT FROM pg_backend_pid()
+			AND relation IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS t(name)
+				UNION SELECT p.relid FROM unnest($1::text[]) AS t(name), pg_partition_tree(to_regclass(t.name)) AS p)) AS l
+		LEFT JOIN pg_stat_activity a ON a.pid = l.pid ORDER BY xact_start LIMIT 3`, names)
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return " (they are held by " + strings.Join(found, "; ") + ")"
 }
 
 // locking runs a transaction that waits for each lock at most as long as bound.

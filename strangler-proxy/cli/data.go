@@ -317,6 +317,7 @@ func (e *env) runSwitch(cmd *cobra.Command, capability, verb string, q api.Opera
 	switch r.Kind {
 	case "rehearsal":
 		fmt.Fprintf(e.out, "%s: rehearsed; a pause of %.1f ms, %d writes waited, %d rows proven on the way back\n", capability, r.PauseMS, r.Held, r.Proven)
+		fmt.Fprintf(e.out, "  %s\n", r.Predicted)
 	default:
 		fmt.Fprintf(e.out, "%s: the %s owns writes and data at epoch %d; a pause of %.1f ms, %d writes waited\n", capability, r.To, r.Epoch, r.PauseMS, r.Held)
 	}
@@ -384,6 +385,9 @@ func progressText(p change.Progress) string {
 	}
 	if p.Finished {
 		return text + ", done"
+	}
+	if p.Waiting != "" {
+		return text + ", waiting: " + p.Waiting
 	}
 	if p.Rate > 0 {
 		text += fmt.Sprintf(", %.0f rows/s", p.Rate)

@@ -38,10 +38,16 @@ func (p *parser) capability(key, n *yaml.Node) Capability {
 		"canary": func(_, v *yaml.Node) {
 			p.each(where+".canary", v, field{"by": func(_, v *yaml.Node) { c.CanaryBy = p.canaryBy(where+".canary.by", v) }})
 		},
-		"routes":     func(_, v *yaml.Node) { c.Routes = p.routes(c.Name, where+".routes", v) },
-		"data":       func(_, v *yaml.Node) { data = v },
-		"contract":   func(_, v *yaml.Node) { c.Contract = p.cfg.Resolve(p.text(where+".contract", v)) },
-		"rollback":   p.either(where+".rollback", &givenUp, "kept", "given-up"),
+		"routes":   func(_, v *yaml.Node) { c.Routes = p.routes(c.Name, where+".routes", v) },
+		"data":     func(_, v *yaml.Node) { data = v },
+		"contract": func(_, v *yaml.Node) { c.Contract = p.cfg.Resolve(p.text(where+".contract", v)) },
+		"rollback": p.either(where+".rollback", &givenUp, "kept", "given-up"),
+		"copy": func(_, v *yaml.Node) {
+			p.each(where+".copy", v, field{
+				"workers": number(p, where+".copy.workers", &c.Copy.Workers), "rows_per_second": number(p, where+".copy.rows_per_second", &c.Copy.RowsPerSecond),
+				"max_lag": p.duration(where+".copy.max_lag", &c.Copy.MaxLag),
+			})
+		},
 		"log_budget": p.size(where+".log_budget", &c.LogBudget),
 		"waive":      func(_, v *yaml.Node) { c.Waivers = p.waivers(where+".waive", v) },
 	})

@@ -77,12 +77,20 @@ type Capability struct {
 	CanaryBy string // cookie:NAME, header:NAME, client-ip, or "" for a signed cookie of our own
 	Routes   []route.Route
 	Data     *mapping.Plan // nil where no data moves
+	Copy     CopyLimits
 	// LogBudget bounds the log that either database keeps for the move, in
 	// bytes; 0 is the engine's default.
 	LogBudget int64
 	Contract  string // path of the contract file; empty where there is none
 	Waivers   []Waiver
 	Line      int
+}
+
+// CopyLimits say how a copy spares the databases; zero is the default.
+type CopyLimits struct {
+	Workers       int           // parts of a table that are copied side by side
+	RowsPerSecond int           // 0: as many as there are
+	MaxLag        time.Duration // of standbys; 0: they are not looked at
 }
 
 // Waiver is a named person's exception from a gate, until a date.

@@ -138,7 +138,7 @@ func (c *Control) rehearse(ctx context.Context, p *config.Capability, _ api.Oper
 		}
 		return result, err
 	}
-	summary := fmt.Sprintf("held, fenced, drained and turned back in %.0f ms; %d rows proven on the way back", result.PauseMS, result.Proven)
+	summary := fmt.Sprintf("held, fenced, drained and turned back in %.0f ms; %s; %d rows proven on the way back", result.PauseMS, result.Predicted, result.Proven)
 	return result, c.fileRehearsal(ctx, p, result.To, "pass", summary, result)
 }
 

@@ -237,6 +237,7 @@ func (c *Control) openMoves(ctx context.Context, cfg *config.Config) error {
 		bounded, cancel := context.WithTimeout(ctx, openWait)
 		err := c.engine.Open(bounded, engine.Spec{
 			Capability: p.Name, Plan: p.Data, Monolith: cfg.Monolith.Database, Service: p.Service.Database, LogBudget: p.LogBudget,
+			Copy: engine.CopyLimits{Workers: p.Copy.Workers, RowsPerSecond: float64(p.Copy.RowsPerSecond), MaxLag: p.Copy.MaxLag},
 		})
 		cancel()
 		c.mu.Lock()
