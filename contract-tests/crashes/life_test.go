@@ -359,7 +359,9 @@ func (l *life) end() {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	must(l.t, l.engine.process.Stop(ctx))
+	if err := l.engine.process.Stop(ctx); err != nil {
+		l.t.Errorf("the engine ended with %v:\n%s", err, l.engine.process.Output())
+	}
 	l.crew.dismiss()
 	l.unwatch()
 	answered := 0

@@ -365,12 +365,17 @@ type Fingerprint struct {
 // Hasher is offered by a database that can compare ranges of its rows with those
 // of a follower of its kind without the rows leaving either. What it hashes of
 // its own rows is what the mapping makes of them, so that equal hashes mean that
-// the follower holds what it should. ok is false where the pair, the plan or a
-// value does not allow it; rows then have to be compared one by one.
+// the follower holds what it should. ok is false where the pair or the plan does
+// not allow it; rows then have to be compared one by one. A row that the mapping
+// refuses makes the hashes of its range differ. The mapping must not refuse a
+// range's own bounds.
 type Hasher interface {
 	// Bounds returns keys that cut what a table has after a key into ranges of
 	// about so many rows.
 	Bounds(ctx context.Context, table int, after Key, rows int64) ([]Key, error)
+	// Split returns keys that cut a range into ranges of so many rows, exactly:
+	// it reads every key of the range.
+	Split(ctx context.Context, r Range, rows int64) ([]Key, error)
 	// Digests hashes a range on both sides; side is the one of this database.
 	Digests(ctx context.Context, follower Database, plan *mapping.Table, side Side, r Range) (here, there Digest, ok bool, err error)
 	// Fingerprints returns every row's key, each in its own side's form.

@@ -312,6 +312,9 @@ func (m *move) verify(ctx context.Context, q VerifyRequest, watch Watch) (verify
 		_, _, err := s.Step(cutover.Verified, "")
 		return verify.Report{}, err
 	}
+	if err := m.wake(ctx); err != nil {
+		return verify.Report{}, err
+	}
 	err := m.finishLoad(ctx, s.Owner)
 	if err != nil {
 		return verify.Report{}, err

@@ -130,21 +130,12 @@ func (e *Engine) Open(ctx context.Context, s Spec) error {
 	if s.LogBudget == 0 {
 		s.LogBudget = DefaultLogBudget
 	}
-	e.mu.Lock()
-	m, known := e.moves[s.Capability]
-	if !known {
-		m = newMove(e, s)
-		e.moves[s.Capability] = m
+	m, known, err := e.admit(ctx, s)
+	if err != nil {
+		return fmt.Errorf("open move %s: %w", s.Capability, err)
 	}
-	e.mu.Unlock()
 	if known {
 		return m.adopt(s)
-	}
-	if err := m.load(ctx); err != nil {
-		e.mu.Lock()
-		delete(e.moves, s.Capability)
-		e.mu.Unlock()
-		return fmt.Errorf("open move %s: %w", s.Capability, err)
 	}
 	settled := make(chan struct{})
 	e.wg.Go(func() { m.guard(e.ctx) })
@@ -157,6 +148,25 @@ func (e *Engine) Open(ctx context.Context, s Spec) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// admit returns the move of a capability, as the ledger knows it before anyone
+// else can see it.
+func (e *Engine) admit(ctx context.Context, s Spec) (m *move, known bool, err error) {
+	if m, err = e.move(s.Capability); err == nil {
+		return m, true, nil
+	}
+	m = newMove(e, s)
+	if err := m.load(ctx); err != nil {
+		return nil, false, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if first, known := e.moves[s.Capability]; known {
+		return first, true, nil
+	}
+	e.moves[s.Capability] = m
+	return m, false, nil
 }
 
 // Close stops every stream and operation and waits for them. A switch under

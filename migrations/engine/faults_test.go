@@ -25,6 +25,12 @@ func (w *world) spec() engine.Spec {
 // restart starts another engine with options of a test's own.
 func (w *world) restart(o engine.Options) {
 	w.t.Helper()
+	w.restartWithin(context.Background(), o)
+}
+
+// restartWithin does so and waits no longer than ctx for it to settle.
+func (w *world) restartWithin(ctx context.Context, o engine.Options) {
+	w.t.Helper()
 	w.stop()
 	w.gate = newGate()
 	var err error
@@ -35,7 +41,7 @@ func (w *world) restart(o engine.Options) {
 		o.Routes = w.gate
 	}
 	w.engine = engine.New(o)
-	must(w.t, w.engine.Open(context.Background(), w.spec()))
+	must(w.t, w.engine.Open(ctx, w.spec()))
 }
 
 func (w *world) rows(query string) (n int) {
@@ -332,5 +338,36 @@ func TestACopyThatCouldNotBeFollowedIsAskedForAgain(t *testing.T) {
 	must(t, err)
 	if !report.Clean {
 		t.Errorf("%+v", report)
+	}
+}
+
+// TestWhileADatabaseIsAwayEveryOperationSaysSo starts an engine that can open
+// only one of the databases of a move that was ready.
+func TestWhileADatabaseIsAwayEveryOperationSaysSo(t *testing.T) {
+	w := newWorld(t, 50)
+	ctx := context.Background()
+	w.ready()
+	away := errors.New("the database is away")
+	opening, tried := context.WithCancel(ctx)
+	w.restartWithin(opening, engine.Options{Open: func(ctx context.Context, dsn, move string, side change.Side, tables []change.Table) (change.Database, error) {
+		if side == change.Service {
+			tried()
+			return nil, away
+		}
+		return engine.OpenDatabase(ctx, dsn, move, side, tables)
+	}})
+	for name, ask := range map[string]func() error{
+		"verify":   func() error { _, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil); return err },
+		"rehearse": func() error { _, err := w.engine.Rehearse(ctx, "billing", nil); return err },
+		"switch":   func() error { _, err := w.engine.Switch(ctx, "billing", change.Service, "", nil); return err },
+		"cancel":   func() error { return w.engine.Cancel(ctx, "billing") },
+	} {
+		err := ask()
+		for errors.Is(err, engine.ErrBusy) { // meanwhile it tries to resume by itself
+			err = ask()
+		}
+		if !errors.Is(err, away) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -399,13 +399,8 @@ func (m *move) resumeOnce(ctx context.Context) error {
 	if !installed(s.Phase) {
 		return nil
 	}
-	if err := m.connect(ctx); err != nil {
+	if err := m.wake(ctx); err != nil {
 		return err
-	}
-	if s.Phase.Following() {
-		if err := m.follow(ctx, false); err != nil {
-			return err
-		}
 	}
 	if s.Phase.Switching() {
 		_, err := m.runSwitch(ctx, cutover.Crashed, "the engine stopped during the switch")
@@ -422,6 +417,19 @@ func (m *move) resumeOnce(ctx context.Context) error {
 	}
 	if s.Phase.Following() {
 		return m.checkOwner(ctx)
+	}
+	return nil
+}
+
+// wake connects to both databases and follows them where the phase wants that.
+// It does nothing where both is so; where an engine started while a database was
+// away it may not be yet.
+func (m *move) wake(ctx context.Context) error {
+	if err := m.connect(ctx); err != nil {
+		return err
+	}
+	if m.current().Phase.Following() {
+		return m.follow(ctx, false)
 	}
 	return nil
 }

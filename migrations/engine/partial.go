@@ -18,6 +18,7 @@ type partial struct {
 	Epoch   uint64          `json:"epoch"`
 	Table   int             `json:"table"`
 	After   string          `json:"after"` // encoded key
+	Hashed  bool            `json:"hashed"`
 	Rows    int64           `json:"rows"`
 	OwnerAt change.Position `json:"owner_at"`
 }
@@ -42,7 +43,7 @@ func (m *move) interrupted(anew bool) (verify.Point, error) {
 	if len(after) == 0 {
 		after = nil
 	}
-	return verify.Point{Table: p.Table, After: after, Rows: p.Rows, OwnerAt: p.OwnerAt}, nil
+	return verify.Point{Table: p.Table, After: after, Hashed: p.Hashed, Rows: p.Rows, OwnerAt: p.OwnerAt}, nil
 }
 
 // reached returns what records points now and then.
@@ -50,7 +51,7 @@ func (m *move) reached(ctx context.Context) func(verify.Point) {
 	var last time.Time
 	return func(p verify.Point) {
 		m.mu.Lock()
-		m.partial = &partial{Owner: m.state.Owner, Epoch: m.state.Epoch, Table: p.Table, After: mapping.EncodeKey(p.After), Rows: p.Rows, OwnerAt: p.OwnerAt}
+		m.partial = &partial{Owner: m.state.Owner, Epoch: m.state.Epoch, Table: p.Table, After: mapping.EncodeKey(p.After), Hashed: p.Hashed, Rows: p.Rows, OwnerAt: p.OwnerAt}
 		m.mu.Unlock()
 		if m.e.o.Now().Sub(last) < partialEvery {
 			return

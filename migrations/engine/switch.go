@@ -113,6 +113,9 @@ func (e *Engine) switchOver(asked context.Context, capability string, event cuto
 		if _, _, err := s.Step(event, ""); err != nil {
 			return err
 		}
+		if err := m.wake(ctx); err != nil {
+			return err
+		}
 		if err := m.checkOwner(ctx); err != nil {
 			return err
 		}

@@ -24,9 +24,10 @@ type column struct {
 	nested    bool   // its values are rows or arrays
 	strange   string // the type, or one of which it is made, that cannot be moved
 	notNull   bool
-	fallback  bool // it has a default, or generates one
-	generated bool // from other columns: it cannot be written
-	always    bool // GENERATED ALWAYS AS IDENTITY
+	fallback  bool   // it has a default, or generates one
+	generated bool   // from other columns: it cannot be written
+	always    bool   // GENERATED ALWAYS AS IDENTITY
+	order     string // by whose rules its texts are ordered; "" where it holds none
 }
 
 // index is a unique index.
@@ -107,6 +108,13 @@ func sameSet[T comparable](a, b []T) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(x T) bool { return !slices.Contains(b, x) })
 }
 
+// collationOf names a collation's provider and locale, also of the database's
+// own, in a way that can be held against another database's. What the columns
+// of the catalog are called depends on the version.
+const collationOf = `CASE WHEN c.oid IS NULL THEN ''
+	WHEN c.collprovider = 'd' THEN concat_ws('/', coalesce(to_jsonb(d)->>'datlocprovider', 'c'), d.datcollate, to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale')
+	ELSE concat_ws('/', c.collprovider, c.collcollate, to_jsonb(c)->>'colliculocale', to_jsonb(c)->>'colllocale') END`
+
 func readColumns(ctx context.Context, q querier, oid uint32) ([]column, error) {
 	rows, err := q.Query(ctx, `WITH RECURSIVE part (num, oid, itself) AS (
 			SELECT attnum, atttypid, true FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped
@@ -119,15 +127,16 @@ func readColumns(ctx context.Context, q querier, oid uint32) ([]column, error) {
 		SELECT a.attname, a.atttypid, t.oid, format_type(t.oid, -1), t.typtype::text, t.typcategory = 'A' OR t.typtype = 'c',
 			coalesce((SELECT min(format_type(p.oid, -1)) FROM part p JOIN pg_type y ON y.oid = p.oid
 				WHERE p.num = a.attnum AND y.typtype IN ('b', 'p') AND y.typcategory <> 'A' AND y.oid < $3 AND y.oid <> ALL ($2)), ''),
-			a.attnotnull OR domains.needed, a.atthasdef OR a.attidentity <> '' OR domains.given, a.attgenerated <> '', a.attidentity = 'a'
+			a.attnotnull OR domains.needed, a.atthasdef OR a.attidentity <> '' OR domains.given, a.attgenerated <> '', a.attidentity = 'a', `+collationOf+`
 		FROM pg_attribute a JOIN part ON part.num = a.attnum AND part.itself JOIN pg_type t ON t.oid = part.oid AND t.typtype <> 'd'
+		JOIN pg_database d ON d.datname = current_database() LEFT JOIN pg_collation c ON c.oid = a.attcollation
 		CROSS JOIN LATERAL (SELECT bool_or(y.typnotnull) AS needed, bool_or(y.typdefault IS NOT NULL) AS given FROM part p JOIN pg_type y ON y.oid = p.oid WHERE p.num = a.attnum AND p.itself) AS domains
 		WHERE a.attrelid = $1 ORDER BY a.attnum`, oid, slices.Collect(maps.Keys(kinds)), uint32(firstUserOID))
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c column, err error) {
-		err = row.Scan(&c.name, &c.declared, &c.oid, &c.cast, &c.class, &c.nested, &c.strange, &c.notNull, &c.fallback, &c.generated, &c.always)
+		err = row.Scan(&c.name, &c.declared, &c.oid, &c.cast, &c.class, &c.nested, &c.strange, &c.notNull, &c.fallback, &c.generated, &c.always, &c.order)
 		return c, err
 	})
 }

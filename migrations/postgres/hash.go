@@ -15,76 +15,135 @@ import (
 
 var _ change.Hasher = (*DB)(nil)
 
-// Bounds cuts what a table has after a key into ranges of about so many rows.
+// Bounds cuts what a table has after a key into ranges of about so many rows,
+// from a sample of its keys.
 func (db *DB) Bounds(ctx context.Context, table int, after change.Key, rows int64) ([]change.Key, error) {
 	all, err := db.Count(ctx, table)
+	if err != nil || all <= rows {
+		return nil, err
+	}
+	l, err := db.layout(ctx, db.pool, table)
 	if err != nil {
 		return nil, err
 	}
-	return db.bounds(ctx, table, after, int(all/max(rows, rowsPerPart)))
+	keys := change.Table{Name: l.table.Name, Columns: keyColumns(l.table)}
+	sampled, err := readRows(ctx, db.pool, keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s AS t TABLESAMPLE SYSTEM (%[3]f)%[4]s ORDER BY %[1]s",
+		strings.Join(keyNames(l.table, "t."), ", "), relation(l.table.Name), min(100, 100*sampledKeys/float64(all)), l.within(after, nil, "t.")))
+	if err != nil {
+		return nil, fmt.Errorf("sample the keys of %s: %w", l.table.Name, err)
+	}
+	step := max(4, int(rows*min(sampledKeys, all)/all)) // so many of the sample make a range
+	var bounds []change.Key
+	for at := step; at < len(sampled); at += step {
+		bounds = append(bounds, sampled[at])
+	}
+	return bounds, nil
+}
+
+// Split cuts a range into ranges of so many rows, exactly.
+func (db *DB) Split(ctx context.Context, r change.Range, rows int64) ([]change.Key, error) {
+	l, err := db.layout(ctx, db.pool, r.Table)
+	if err != nil {
+		return nil, err
+	}
+	names := keyNames(l.table, "t.")
+	key := strings.Join(names, ", ")
+	plain := strings.Join(keyNames(l.table, "numbered."), ", ")
+	keys, err := readRows(ctx, db.pool, change.Table{Name: l.table.Name, Columns: keyColumns(l.table)}, fmt.Sprintf(
+		"SELECT %[1]s FROM (SELECT %[2]s, row_number() OVER (ORDER BY %[2]s) AS strangler_no FROM %[3]s AS t%[4]s) AS numbered WHERE strangler_no %% %[5]d = 0 ORDER BY strangler_no",
+		plain, key, relation(l.table.Name), l.within(r.After, r.UpTo, "t."), rows))
+	if err != nil {
+		return nil, fmt.Errorf("cut a range of %s: %w", l.table.Name, explain(err))
+	}
+	return keys, nil
 }
 
 // Digests hashes a range on both sides at once. Equal digests mean equal rows:
 // each row's key makes it occur once, so nothing cancels out, and two different
-// sets of rows have one digest with a probability of 1 in 2⁶⁴.
+// sets of rows have one digest with a probability of 1 in 2⁶⁴. Where the mapping
+// refuses a row the digests differ.
 func (db *DB) Digests(ctx context.Context, follower change.Database, plan *mapping.Table, side change.Side, r change.Range) (here, there change.Digest, ok bool, err error) {
-	ask := func(d *change.Digest) func(context.Context, *DB, string, string) error {
+	ask := func(d *change.Digest) asking {
 		return func(ctx context.Context, on *DB, hash, from string) error {
 			return on.pool.QueryRow(ctx, fmt.Sprintf("SELECT count(*), coalesce(bit_xor(%s), 0) FROM %s", hash, from)).Scan(&d.Rows, &d.Hash)
 		}
 	}
-	ok, err = db.hashed(ctx, follower, plan, side, r, ask(&here), ask(&there))
+	ok, refused, err := db.hashed(ctx, follower, plan, side, r, ask(&here), ask(&there))
+	if refused {
+		there.Hash = ^here.Hash
+	}
 	return here, there, ok, err
 }
 
-// Fingerprints returns key and hash of every row of a range on both sides.
+// Fingerprints returns key and hash of every row of a range on both sides. Where
+// the mapping refuses a row all of them differ.
 func (db *DB) Fingerprints(ctx context.Context, follower change.Database, plan *mapping.Table, side change.Side, r change.Range) (here, there []change.Fingerprint, ok bool, err error) {
-	ask := func(all *[]change.Fingerprint) func(context.Context, *DB, string, string) error {
+	ask := func(all *[]change.Fingerprint) asking {
 		return func(ctx context.Context, on *DB, hash, from string) (err error) {
 			*all, err = on.fingerprints(ctx, r.Table, hash, from)
 			return err
 		}
 	}
-	ok, err = db.hashed(ctx, follower, plan, side, r, ask(&here), ask(&there))
+	ok, _, err = db.hashed(ctx, follower, plan, side, r, ask(&here), ask(&there))
 	return here, there, ok, err
 }
 
+// asking is a question to one side, given its hash of a row and where the rows
+// are.
+type asking func(ctx context.Context, on *DB, hash, from string) error
+
 // hashed writes both sides' hashes in SQL, of the owner's rows as the follower
-// should hold them, and asks both at once.
-func (db *DB) hashed(ctx context.Context, follower change.Database, plan *mapping.Table, side change.Side, r change.Range,
-	here, there func(ctx context.Context, on *DB, hash, from string) error) (ok bool, err error) {
+// should hold them, and asks both at once. Where the mapping refuses a row, both
+// are asked again with two constants for hashes.
+func (db *DB) hashed(ctx context.Context, follower change.Database, plan *mapping.Table, side change.Side, r change.Range, here, there asking) (ok, refused bool, err error) {
 	to, ok := follower.(*DB)
 	if !ok {
-		return false, nil
+		return false, false, nil
 	}
 	from, err := db.layout(ctx, db.pool, r.Table)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	into, err := to.layout(ctx, to.pool, r.Table)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	mapped, ok := expressions(plan, from, into, side)
-	if !ok {
-		return false, nil
+	if !ok || !sameOrder(plan, from, into, side) {
+		return false, false, nil
 	}
 	after, upTo, err := mapRange(plan, side, r)
 	if err != nil {
-		return false, nil // the row-by-row comparison names the key
+		return false, false, err
 	}
-	both, together := errgroup.WithContext(ctx)
-	both.Go(func() error {
-		return here(together, db, rowHash(into, mapped), relation(from.table.Name)+" AS t"+from.within(r.After, r.UpTo, "t."))
-	})
-	both.Go(func() error {
-		return there(together, to, rowHash(into, columnNames(into.table, "t.")), relation(into.table.Name)+" AS t"+into.within(after, upTo, "t."))
-	})
-	err = both.Wait()
-	if unfit(code(err)) {
-		return false, nil // a value that the mapping refuses: likewise
+	ask := func(hash, other string) error {
+		both, together := errgroup.WithContext(ctx)
+		both.Go(func() error {
+			return here(together, db, hash, relation(from.table.Name)+" AS t"+from.within(r.After, r.UpTo, "t."))
+		})
+		both.Go(func() error {
+			return there(together, to, other, relation(into.table.Name)+" AS t"+into.within(after, upTo, "t."))
+		})
+		return both.Wait()
 	}
-	return true, explain(err)
+	err = ask(rowHash(into, mapped), rowHash(into, columnNames(into.table, "t.")))
+	if refused = unfit(code(err)); refused {
+		err = ask("0::int8", "1::int8")
+	}
+	return true, refused, explain(err)
+}
+
+// sameOrder reports whether both sides order their keys alike, so that a range
+// of the one is a range of the other.
+func sameOrder(plan *mapping.Table, from, into *layout, side change.Side) bool {
+	for n, at := range into.table.Key {
+		there, here := into.types[at], from.types[from.table.Key[n]]
+		kind := columnOf(plan, side, there.name).Transform().Kind
+		if kind != "rename" && kind != "scale" || here.class == "e" || there.class == "e" || here.order != there.order {
+			return false
+		}
+	}
+	return true
 }
 
 func mapRange(plan *mapping.Table, side change.Side, r change.Range) (after, upTo change.Key, err error) {
@@ -100,12 +159,20 @@ func mapRange(plan *mapping.Table, side change.Side, r change.Range) (after, upT
 }
 
 // rowHash hashes the text of a row. A number is written without trailing zeros,
-// which depend on where it has been.
+// which depend on where it has been, a padded text without its
+// padding, and the negative zero of a floating-point number as zero.
 func rowHash(l *layout, columns []string) string {
 	texts := make([]string, len(columns))
 	for i, c := range columns {
-		if texts[i] = c; l.types[i].oid == pgtype.NumericOID {
+		switch l.types[i].oid {
+		case pgtype.NumericOID:
 			texts[i] = "trim_scale(" + c + ")"
+		case pgtype.Float4OID, pgtype.Float8OID:
+			texts[i] = fmt.Sprintf("(%s + '0'::%s)", c, l.types[i].cast)
+		case pgtype.BPCharOID:
+			texts[i] = c + "::text"
+		default:
+			texts[i] = c
 		}
 	}
 	return fmt.Sprintf("hashtextextended(ROW(%s)::text, 0)", strings.Join(texts, ", "))

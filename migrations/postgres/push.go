@@ -41,7 +41,7 @@ func (db *DB) Parts(ctx context.Context, target change.Database, table, parts in
 	if l, err := to.Loaded(ctx, table); err != nil || l.Done || l.Rows > 0 {
 		return nil, false, err // it was begun in one piece
 	}
-	bounds, err := db.bounds(ctx, table, nil, parts)
+	bounds, err := db.bounds(ctx, table, parts)
 	if err != nil {
 		return nil, false, err
 	}
@@ -52,9 +52,9 @@ func (db *DB) Parts(ctx context.Context, target change.Database, table, parts in
 	return have, true, err
 }
 
-// bounds picks keys that cut what a table has after a key evenly, from a sample
-// in the order that the source gives them.
-func (db *DB) bounds(ctx context.Context, table int, after change.Key, parts int) ([]change.Key, error) {
+// bounds picks keys that cut a table evenly, from a sample in the order that
+// the source gives them.
+func (db *DB) bounds(ctx context.Context, table, parts int) ([]change.Key, error) {
 	rows, err := db.Count(ctx, table)
 	if err != nil {
 		return nil, err
@@ -63,15 +63,11 @@ func (db *DB) bounds(ctx context.Context, table int, after change.Key, parts int
 	if parts < 2 {
 		return nil, nil
 	}
-	l, err := db.layout(ctx, db.pool, table)
-	if err != nil {
-		return nil, err
-	}
-	t := l.table
+	t := db.tables[table]
 	key := strings.Join(keyNames(t, ""), ", ")
 	keys := change.Table{Name: t.Name, Columns: keyColumns(t)}
-	sampled, err := readRows(ctx, db.pool, keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s TABLESAMPLE SYSTEM (%[3]f)%[4]s ORDER BY %[1]s",
-		key, relation(t.Name), min(100, 100*sampledKeys/float64(rows)), l.within(after, nil, "")))
+	sampled, err := readRows(ctx, db.pool, keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s TABLESAMPLE SYSTEM (%[3]f) ORDER BY %[1]s",
+		key, relation(t.Name), min(100, 100*sampledKeys/float64(rows))))
 	if err != nil {
 		return nil, fmt.Errorf("sample the keys of %s: %w", t.Name, err)
 	}

@@ -113,8 +113,11 @@ func decode(oid uint32, text []byte) (mapping.Value, error) {
 		b, err := hex.DecodeString(strings.TrimPrefix(s, `\x`))
 		return mapping.Bytes(b), err
 	}
-	if oid == pgtype.TimestamptzOID {
+	switch oid {
+	case pgtype.TimestamptzOID:
 		s = instant(s)
+	case pgtype.BPCharOID:
+		s = strings.TrimRight(s, " ") // padding, which says only how wide the column is
 	}
 	return mapping.Text(s), nil
 }

@@ -51,6 +51,7 @@ type Options struct {
 type Point struct {
 	Table   int
 	After   change.Key // the owner's
+	Hashed  bool       // the follower has no other rows up to there either
 	Rows    int64
 	OwnerAt change.Position
 }
@@ -93,7 +94,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		if err := v.table(ctx, i, after); err != nil {
 			return v.report, fmt.Errorf("verify %s: %w", o.Plan.Tables[i].From, err)
 		}
-		after, v.told = nil, nil
+		after = nil
 		v.reached(Point{Table: i + 1, Rows: v.report.Rows})
 	}
 	return v.done(), nil
@@ -123,9 +124,6 @@ func Keys(ctx context.Context, o Options, keys []change.Change) (Report, error) 
 type verification struct {
 	Options
 	report Report
-	// told is what was found of a table by its hashes, in case it has to be
-	// compared row by row after all; nil otherwise.
-	told map[Difference]bool
 }
 
 func begin(ctx context.Context, o Options) (*verification, error) {
@@ -184,10 +182,13 @@ func (v *verification) table(ctx context.Context, i int, after change.Key) error
 	}
 	meter := backfill.NewMeter(v.Plan.Tables[i].From, 0, total, v.Now())
 	if hasher, ok := v.Owner.(change.Hasher); ok {
-		if done, err := v.hashed(ctx, hasher, i, after, &meter); done || err != nil {
+		from := after
+		if !v.From.Hashed {
+			from = nil // what else the follower has before it has not been looked for
+		}
+		if done, err := v.hashed(ctx, hasher, i, from, &meter); done || err != nil {
 			return err
 		}
-		meter = backfill.NewMeter(v.Plan.Tables[i].From, 0, total, v.Now())
 	}
 	err = v.walk(ctx, v.Owner, i, after, func(keys []change.Key) error {
 		if err := v.keys(ctx, i, keys); err != nil {
@@ -253,7 +254,7 @@ func (v *verification) extras(ctx context.Context, i int, follower []change.Key)
 	for _, k := range follower {
 		mapped, err := v.ownerKey(i, k)
 		if err != nil {
-			v.list(Difference{Table: v.Follower.Tables()[i].Name, Key: change.KeyString(k), Kind: "unmappable", Follower: err.Error()})
+			v.stray(i, k, err)
 			continue
 		}
 		keys = append(keys, mapped)
@@ -271,11 +272,23 @@ func (v *verification) extras(ctx context.Context, i int, follower []change.Key)
 	return v.recheck(ctx, i, missing)
 }
 
+// stray lists a key of the follower that cannot be one of the owner's.
+func (v *verification) stray(i int, follower change.Key, err error) {
+	v.list(Difference{Table: v.Follower.Tables()[i].Name, Key: change.KeyString(follower), Kind: "unmappable", Follower: err.Error()})
+}
+
 func (v *verification) ownerKey(i int, follower change.Key) (change.Key, error) {
 	if v.OwnerSide == change.Monolith {
 		return v.Plan.Tables[i].InverseKey(follower)
 	}
 	return v.Plan.Tables[i].ForwardKey(follower)
+}
+
+func (v *verification) followerKey(i int, owner change.Key) (change.Key, error) {
+	if v.OwnerSide == change.Monolith {
+		return v.Plan.Tables[i].ForwardKey(owner)
+	}
+	return v.Plan.Tables[i].InverseKey(owner)
 }
 
 // pair is a key's row on both sides, the owner's also as the follower should
@@ -288,10 +301,9 @@ type pair struct {
 }
 
 func (v *verification) pairs(ctx context.Context, i int, keys []change.Key) ([]pair, error) {
-	t := v.Plan.Tables[i]
-	mapKey, mapRow := t.ForwardKey, t.Forward
+	mapRow := v.Plan.Tables[i].Forward
 	if v.OwnerSide == change.Service {
-		mapKey, mapRow = t.InverseKey, t.Inverse
+		mapRow = v.Plan.Tables[i].Inverse
 	}
 	pairs := make([]pair, len(keys))
 	owners, err := v.Owner.Lookup(ctx, i, keys)
@@ -302,7 +314,7 @@ func (v *verification) pairs(ctx context.Context, i int, keys []change.Key) ([]p
 	var at []int // indices into pairs of the keys that can be mapped
 	for j, key := range keys {
 		pairs[j].key, pairs[j].owner = key, owners[j]
-		there, err := mapKey(key)
+		there, err := v.followerKey(i, key)
 		if err != nil {
 			pairs[j].err = err
 			continue
@@ -413,11 +425,7 @@ func (v *verification) mend(ctx context.Context, repairs []change.Change) error 
 
 // mending is the change that makes a pair equal.
 func (v *verification) mending(i int, p pair) (change.Change, error) {
-	mapKey := v.Plan.Tables[i].ForwardKey
-	if v.OwnerSide == change.Service {
-		mapKey = v.Plan.Tables[i].InverseKey
-	}
-	key, err := mapKey(p.key)
+	key, err := v.followerKey(i, p.key)
 	c := change.Change{Table: i, Kind: change.Delete, Key: key}
 	if p.want != nil {
 		c.Kind, c.Row = change.Put, p.want
@@ -448,12 +456,7 @@ func (v *verification) describe(i int, p pair) []Difference {
 }
 
 func (v *verification) list(d Difference) {
-	if v.told == nil || !v.told[d] {
-		v.Each(d)
-	}
-	if v.told != nil {
-		v.told[d] = true
-	}
+	v.Each(d)
 	if len(v.report.Differences) >= v.Listed {
 		v.report.Dropped++
 		return

@@ -128,3 +128,49 @@ func TestWritesWithoutTheirDataGoNowhere(t *testing.T) {
 		t.Errorf("the %s gets the writes", by)
 	}
 }
+
+// TestEveryDifferenceIsToldToWhoAsks, more of them than are listed at the end.
+func TestEveryDifferenceIsToldToWhoAsks(t *testing.T) {
+	s := newShop(t)
+	s.save(withData)
+	s.databases()
+	c := s.start()
+	for _, verb := range []string{"prepare", "copy"} {
+		if err := c.operate(verb); err != nil {
+			t.Fatalf("%s: %v", verb, err)
+		}
+	}
+	db, err := sql.Open("sqlite", filepath.Join(filepath.Dir(s.path), "billing.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, q := range []string{
+		"UPDATE strangler_context SET applier = 1",
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) INSERT INTO invoices SELECT i, 'stray' FROM n",
+		"UPDATE strangler_context SET applier = 0",
+	} {
+		if _, err := db.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for asked, want := range map[bool]int{false: 0, true: 1500} {
+		told := map[string]bool{}
+		var report struct {
+			Differences []any
+			Dropped     int
+		}
+		err := c.api.Watch(t.Context(), "/v1/capabilities/billing/verify", api.OperateRequest{All: asked}, func(e api.Event) {
+			if e.Difference != nil {
+				told[string(e.Difference)] = true
+			}
+		}, &report)
+		var refused *api.Error
+		if !errors.As(err, &refused) || refused.Code != api.ExitNo || len(told) != want || len(report.Differences) != 1000 || report.Dropped != 500 {
+			t.Errorf("asked %t: %d were told, %d listed, %d more, %v", asked, len(told), len(report.Differences), report.Dropped, err)
+		}
+		if asked && !told[`{"table":"invoices","key":"7","kind":"extra"}`] {
+			t.Error("one is missing, or looks different")
+		}
+	}
+}
