@@ -88,7 +88,7 @@ func TestAnEventTriggerIsNamed(t *testing.T) {
 
 // TestAServerThatIsNotSetUpForAMoveIsRefused, and nothing is changed there.
 func TestAServerThatIsNotSetUpForAMoveIsRefused(t *testing.T) {
-	server, err := harness.PostgresBinaries(t.Context(), "wal_level=replica", "max_replication_slots=1", "max_wal_senders=1", "max_prepared_transactions=2")
+	server, err := harness.NewCluster(t.Context(), "fsync=off", "wal_level=replica", "max_replication_slots=1", "max_wal_senders=1", "max_prepared_transactions=2")
 	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
 		t.Skip(err)
 	}
