@@ -185,6 +185,8 @@ var (
 	// ErrUnfinished: an index or a constraint cannot be built before the copy,
 	// parts of which were cut at different times, has been followed for a while.
 	ErrUnfinished = errors.New("an index or a constraint cannot be built with the rows that are there")
+	// ErrNotObserved: nobody notes who writes, or the database cannot tell.
+	ErrNotObserved = errors.New("is not observed, or cannot tell its writers apart")
 	// ErrNotPrepared: the control tables are missing.
 	ErrNotPrepared = errors.New("the database is not prepared for this move")
 )
@@ -331,6 +333,29 @@ type PartPusher interface {
 	// PushPart copies the next rows of a part, at most limit, in one
 	// transaction of the target, and returns the part as it is then.
 	PushPart(ctx context.Context, target Database, plan *mapping.Table, p Part, limit int) (next Part, rows int64, err error)
+}
+
+// Sighting is somebody who was seen writing a table.
+type Sighting struct {
+	Table       string    `json:"table"`
+	Operation   string    `json:"operation"` // insert, update, delete or truncate
+	Role        string    `json:"role"`
+	Application string    `json:"application"`
+	Client      string    `json:"client"`    // address, or local
+	Statement   string    `json:"statement"` // the last one, its first 1,000 characters
+	First       time.Time `json:"first"`
+	Last        time.Time `json:"last"`
+	Sessions    int64     `json:"sessions"`
+}
+
+// Observer is offered by a database that can tell its writers apart. It may be
+// used whether the database is prepared or not.
+type Observer interface {
+	// Observe begins or ends noting who writes the mapped tables; our own
+	// appliers are not noted. Ending forgets what was noted.
+	Observe(ctx context.Context, on bool) error
+	// Sightings returns who was seen since then, or ErrNotObserved.
+	Sightings(ctx context.Context) ([]Sighting, error)
 }
 
 // Fickle is offered by a database that may be away for a while.

@@ -178,6 +178,7 @@ func code(err error) string {
 const (
 	uniqueViolation     = "23505"
 	foreignKeyViolation = "23503"
+	undefinedSchema     = "3F000"
 	undefinedTable      = "42P01"
 	undefinedObject     = "42704"
 	objectInUse         = "55006"

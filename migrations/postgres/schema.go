@@ -325,6 +325,9 @@ func (db *DB) Unprepare(ctx context.Context, truncate bool) error {
 				return err
 			}
 		}
+		if err := db.blind(ctx, tx); err != nil {
+			return err
+		}
 		if truncate {
 			if err := db.empty(ctx, tx); err != nil {
 				return err

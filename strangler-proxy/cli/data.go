@@ -21,8 +21,8 @@ import (
 )
 
 func (e *env) dataVerb() *cobra.Command {
-	cmd := group("data", "Move a capability's data: prepare, copy, verify, rehearse, resume, cancel, complete")
-	cmd.AddCommand(e.prepareVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.resumeVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb())
+	cmd := group("data", "Move a capability's data: prepare, writers, copy, verify, rehearse, resume, cancel, complete")
+	cmd.AddCommand(e.prepareVerb(), e.writersVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.resumeVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb())
 	return cmd
 }
 
@@ -45,21 +45,68 @@ func (e *env) operateAnd(cmd *cobra.Command, capability, verb string, q api.Oper
 }
 
 func (e *env) prepareVerb() *cobra.Command {
-	var dry bool
+	var dry, observe bool
 	cmd := verb("prepare CAPABILITY", "Install change logs and fences in both databases",
-		"prepare looks first and changes nothing where something forbids the move. --dry-run only\nlooks, and prints every problem and every statement it would run.", cobra.ExactArgs(1),
+		"prepare looks first and changes nothing where something forbids the move. --dry-run only\nlooks, and prints every problem and every statement it would run. --observe prepares nothing: it\nnotes from now on who writes the tables, so that forgotten writers are found before the\ncutover refuses them; data writers lists them.", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, args []string) error {
 			if dry {
 				return e.plan(cmd, args[0])
 			}
 			var s engine.Status
+			if observe {
+				if err := e.operate(cmd, args[0], "observe", api.OperateRequest{}, &s); err != nil {
+					return err
+				}
+				return e.state(s, "writers are noted; strangler data writers "+args[0]+" lists them")
+			}
 			if err := e.operate(cmd, args[0], "prepare", api.OperateRequest{}, &s); err != nil {
 				return err
 			}
 			return e.state(s, "both databases are prepared")
 		})
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only look, and print what would be done")
+	cmd.Flags().BoolVar(&observe, "observe", false, "only note who writes the tables from now on")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "observe")
 	return cmd
+}
+
+func (e *env) writersVerb() *cobra.Command {
+	var stop bool
+	cmd := verb("writers CAPABILITY", "List who writes a capability's tables",
+		"Lists role, application, address and last statement of everyone seen since data prepare\n--observe. After a cutover the database refuses all of them but the service: whoever is not\nbehind the proxy has to be moved first. --stop ends the observation.", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			if stop {
+				var s engine.Status
+				if err := e.operate(cmd, args[0], "observe", api.OperateRequest{Stop: true}, &s); err != nil {
+					return err
+				}
+				return e.state(s, "writers are no longer noted")
+			}
+			var seen map[change.Side][]change.Sighting
+			if err := e.operate(cmd, args[0], "writers", api.OperateRequest{}, &seen); err != nil {
+				return err
+			}
+			if e.json {
+				e.print(seen)
+				return nil
+			}
+			e.renderWriters(seen)
+			return nil
+		})
+	cmd.Flags().BoolVar(&stop, "stop", false, "end the observation and forget what was noted")
+	return cmd
+}
+
+func (e *env) renderWriters(seen map[change.Side][]change.Sighting) {
+	for _, side := range []change.Side{change.Monolith, change.Service} {
+		if all, observed := seen[side]; observed && len(all) == 0 {
+			fmt.Fprintf(e.out, "the %s's database: nobody has written yet\n", side)
+		}
+		for _, s := range seen[side] {
+			fmt.Fprintf(e.out, "%s's %s: %s by role %s, application %q, from %s: %d sessions, last at %s\n  %s\n",
+				side, s.Table, s.Operation, s.Role, s.Application, s.Client, s.Sessions, s.Last.Local().Format(time.DateTime), strings.Join(strings.Fields(s.Statement), " "))
+		}
+	}
 }
 
 func (e *env) plan(cmd *cobra.Command, capability string) error {

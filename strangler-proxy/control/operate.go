@@ -22,6 +22,8 @@ var operations = map[string]operation{
 	"prepare":  (*Control).prepare,
 	"copy":     (*Control).copy,
 	"resume":   (*Control).resume,
+	"observe":  (*Control).observe,
+	"writers":  (*Control).writers,
 	"verify":   (*Control).verify,
 	"rehearse": (*Control).rehearse,
 	"cancel":   (*Control).cancel,
@@ -92,6 +94,17 @@ func (c *Control) resume(ctx context.Context, p *config.Capability, _ api.Operat
 		return nil, err
 	}
 	return c.dataStatus(ctx, p)
+}
+
+func (c *Control) observe(ctx context.Context, p *config.Capability, q api.OperateRequest, _ *lines) (any, error) {
+	if err := c.engine.Observe(ctx, p.Name, !q.Stop); err != nil {
+		return nil, err
+	}
+	return c.dataStatus(ctx, p)
+}
+
+func (c *Control) writers(ctx context.Context, p *config.Capability, _ api.OperateRequest, _ *lines) (any, error) {
+	return c.engine.Writers(ctx, p.Name)
 }
 
 // progress passes a long operation's progress on.

@@ -185,6 +185,7 @@ type OperateRequest struct {
 	Repair  bool   `json:"repair,omitempty"`  // verify
 	Anew    bool   `json:"anew,omitempty"`    // verify: do not go on where one was interrupted
 	All     bool   `json:"all,omitempty"`     // verify: send every difference
+	Stop    bool   `json:"stop,omitempty"`    // observe: no longer
 	DryRun  bool   `json:"dry_run,omitempty"` // prepare
 	Why     string `json:"why,omitempty"`     // cutover, rollback
 	By      string `json:"by,omitempty"`
