@@ -185,8 +185,8 @@ var (
 	// ErrUnfinished: an index or a constraint cannot be built before the copy,
 	// parts of which were cut at different times, has been followed for a while.
 	ErrUnfinished = errors.New("an index or a constraint cannot be built with the rows that are there")
-	// ErrNotObserved: nobody notes who writes, or the database cannot tell.
-	ErrNotObserved = errors.New("is not observed, or cannot tell its writers apart")
+	// ErrNotObserved: nobody notes who writes.
+	ErrNotObserved = errors.New("nobody notes who writes")
 	// ErrNotPrepared: the control tables are missing.
 	ErrNotPrepared = errors.New("the database is not prepared for this move")
 )

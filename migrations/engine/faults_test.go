@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -369,5 +370,17 @@ func TestWhileADatabaseIsAwayEveryOperationSaysSo(t *testing.T) {
 		if !errors.Is(err, away) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestADatabaseThatCannotTellItsWritersApartSaysSo, and nothing is changed.
+func TestADatabaseThatCannotTellItsWritersApartSaysSo(t *testing.T) {
+	w := newWorld(t, 5)
+	ctx := context.Background()
+	if err := w.engine.Observe(ctx, "billing", true); err == nil || !strings.Contains(err.Error(), "cannot tell its writers apart") {
+		t.Error(err)
+	}
+	if _, err := w.engine.Writers(ctx, "billing"); !errors.Is(err, change.ErrNotObserved) || !strings.Contains(err.Error(), "writes of billing: strangler data prepare billing --observe") {
+		t.Error(err)
 	}
 }

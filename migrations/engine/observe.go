@@ -20,7 +20,7 @@ func (e *Engine) Observe(asked context.Context, capability string, on bool) erro
 			return err
 		}
 		if _, ok := m.db(change.Monolith).(change.Observer); !ok {
-			return fmt.Errorf("the monolith's database %w: look for writers in what is deployed, and rehearse, which shows who is refused", change.ErrNotObserved)
+			return errors.New("a database of the monolith's kind cannot tell its writers apart: look for them in what is deployed")
 		}
 		for _, side := range sides {
 			if o, ok := m.db(side).(change.Observer); ok {
@@ -60,7 +60,7 @@ func (e *Engine) Writers(asked context.Context, capability string) (map[change.S
 			seen[side], observed = all, true
 		}
 		if !observed {
-			return fmt.Errorf("the writers of %s: %w", capability, change.ErrNotObserved)
+			return fmt.Errorf("%w of %s: strangler data prepare %[2]s --observe begins to", change.ErrNotObserved, capability)
 		}
 		return nil
 	})
