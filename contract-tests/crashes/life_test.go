@@ -173,11 +173,9 @@ func (l *life) strike(ctx context.Context, f fate) {
 		struck = true
 		select {
 		case goOn := <-asked.trapped:
-			kind := []string{"refuse", "hang"}[l.dice.IntN(2)]
-			err := l.stage.strike(ctx, f.fault, kind, func() { close(goOn) }, func() { l.watch.pass(ctx, 1+l.dice.Int64N(30)) })
-			must(l.t, err)
+			must(l.t, l.stage.strike(ctx, f.fault, l.manner(), func() { close(goOn) }, l.while))
 		case <-asked.process.Done():
-			l.start(l.ambush(f.operation))
+			l.succeed(ctx, f.operation)
 		case err := <-answer: // an engine that settles what was before is busy
 			struck = false
 			if err == nil || pace(ctx) != nil {
@@ -189,15 +187,38 @@ func (l *life) strike(ctx context.Context, f fate) {
 	l.t.Logf("%s was answered: %v", f.operation, <-answer)
 }
 
-// ambush is a trap for the engine that settles what the one before has left:
-// sometimes it is killed as well.
-func (l *life) ambush(operation string) trap {
-	if l.dice.IntN(3) > 0 {
-		return trap{}
+// succeed starts the engine after one that was killed. Sometimes it is killed as
+// well while it settles what was left, and sometimes it finds one of the servers
+// out of reach, and is asked for the operation all the same.
+func (l *life) succeed(ctx context.Context, operation string) {
+	l.t.Helper()
+	switch l.dice.IntN(3) {
+	case 0:
+		points := append(engine.Points(operation), operation+".after-ask", operation+".after-unfence")
+		s := trap{Point: points[l.dice.IntN(len(points))], Kill: true}
+		l.t.Logf("the next engine is to be killed at %s, if it passes that", s.Point)
+		l.start(s)
+	case 1:
+		f := []fault{cutMonolith, cutService}[l.dice.IntN(2)]
+		l.t.Logf("the next engine begins while %s", f)
+		answer := make(chan error, 1)
+		must(l.t, l.stage.strike(ctx, f, l.manner(), func() {
+			l.start(trap{})
+			asked := l.engine
+			go func() { answer <- asked.do(ctx, operation) }()
+		}, l.while))
+		<-answer
+	default:
+		l.start(trap{})
 	}
-	points := append(engine.Points(operation), operation+".after-ask", operation+".after-unfence")
-	return trap{Point: points[l.dice.IntN(len(points))], Kill: true}
 }
+
+// manner draws how a link is cut: nobody answers there, or whoever does says
+// nothing.
+func (l *life) manner() string { return []string{"refuse", "hang"}[l.dice.IntN(2)] }
+
+// while lets some time pass.
+func (l *life) while() { l.watch.pass(l.t.Context(), 1+l.dice.Int64N(30)) }
 
 // ready waits until an engine answers for the move.
 func (l *life) ready(ctx context.Context) {

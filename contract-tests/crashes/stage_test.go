@@ -159,14 +159,14 @@ func (f fault) side() change.Side {
 // strike lets a fault happen, other than to the engine; goOn is called while it
 // lasts, and meanwhile returns when it has lasted for a while. When strike
 // returns, it is over.
-func (s *stage) strike(ctx context.Context, f fault, kind string, goOn, meanwhile func()) error {
+func (s *stage) strike(ctx context.Context, f fault, manner string, goOn, meanwhile func()) error {
 	if f == killMonolith || f == killService {
 		server := s.servers[f.side()]
 		err := server.Kill()
 		goOn()
 		return errors.Join(err, server.Start(ctx))
 	}
-	err := s.links.Inject(chaos.Fault{Link: string(f.side()), Kind: kind})
+	err := s.links.Inject(chaos.Fault{Link: string(f.side()), Kind: manner})
 	goOn()
 	meanwhile()
 	return errors.Join(err, s.links.Heal(string(f.side())))

@@ -54,9 +54,10 @@ type DB struct {
 	raw     *pgconn.Config // for replication connections
 	replica bool           // the role may switch triggers off for itself
 
-	layouts layouts
-	cuts    cuts
-	feed    feed
+	layouts    layouts
+	cuts       cuts
+	precedence precedence // of tables to be locked
+	feed       feed
 }
 
 const (

@@ -56,6 +56,9 @@ func (db *DB) Prepare(ctx context.Context, role change.Role) error {
 		if _, err := tx.Exec(ctx, alone); err != nil {
 			return err
 		}
+		if err := db.lockMapped(ctx, tx, keepsWritersOut); err != nil {
+			return err
+		}
 		statements, err := db.installation(ctx, tx, role)
 		if err != nil {
 			return err
@@ -313,11 +316,14 @@ func (db *DB) Unprepare(ctx context.Context, truncate bool) error {
 		if _, err := tx.Exec(ctx, alone); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "DROP PUBLICATION IF EXISTS "+quote(db.name)); err != nil {
-			return err
-		}
 		fenced, err := db.withTrigger(ctx, tx, "")
 		if err != nil {
+			return err
+		}
+		if err := db.lockTables(ctx, tx, keepsEveryoneOut, fenced); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DROP PUBLICATION IF EXISTS "+quote(db.name)); err != nil {
 			return err
 		}
 		for _, table := range fenced {
@@ -412,6 +418,13 @@ func (db *DB) forget(ctx context.Context, tx pgx.Tx) error {
 func (db *DB) Retire(ctx context.Context, suffix string) error {
 	db.layouts.forget()
 	return db.patiently(ctx, lockWait, func(tx pgx.Tx) error {
+		left, err := db.withTrigger(ctx, tx, "")
+		if err != nil {
+			return err
+		}
+		if err := db.lockTables(ctx, tx, keepsEveryoneOut, left); err != nil {
+			return err
+		}
 		for _, t := range db.tables {
 			parts := nameParts(t.Name)
 			query := fmt.Sprintf("ALTER TABLE IF EXISTS %s RENAME TO %s", relation(t.Name), quote(parts[len(parts)-1]+"_"+suffix))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,7 +24,7 @@ func (db *DB) Fence(ctx context.Context, f change.Fence) error {
 		if done.RowsAffected() == 0 {
 			return db.stale(ctx, tx)
 		}
-		if err := db.lockTables(ctx, tx); err != nil {
+		if err := db.lockMapped(ctx, tx, keepsWritersOut); err != nil {
 			return err
 		}
 		if err := db.fence(ctx, tx, true); err != nil {
@@ -42,17 +41,6 @@ func (db *DB) stale(ctx context.Context, q querier) error {
 		return err
 	}
 	return change.ErrStaleEpoch
-}
-
-// lockTables waits for writers in flight and keeps others out until the
-// transaction ends.
-func (db *DB) lockTables(ctx context.Context, tx pgx.Tx) error {
-	names := make([]string, len(db.tables))
-	for i, t := range db.tables {
-		names[i] = relation(t.Name)
-	}
-	_, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", strings.Join(names, ", ")))
-	return err
 }
 
 // fence brings the triggers of all tables into one state. A partition that was
