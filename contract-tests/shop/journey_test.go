@@ -290,9 +290,9 @@ func TestAFileThatForgetsAMoveUnderWayIsRefused(t *testing.T) {
 	head, rest, _ := strings.Cut(string(good), "    data:\n")
 	_, rest, _ = strings.Cut(rest, "    contract: billing.pact.json")
 	for text, says := range map[string]string{
-		head + "    contract: billing.pact.json" + rest:                                                  "capabilities.billing.data cannot be taken out of the file",
-		strings.Replace(string(good), "reference: ref", "reference: {from: ref, cast: text}", 1):         "cannot change while its move is ready",
-		strings.Replace(string(good), "database: sqlite:billing.db", "database: sqlite:elsewhere.db", 1): "cannot change while its move is ready",
+		head + "    contract: billing.pact.json" + rest:                                          "capabilities.billing.data cannot be taken out of the file",
+		strings.Replace(string(good), "reference: ref", "reference: {from: ref, cast: text}", 1): "cannot change while its move is ready",
+		strings.Replace(string(good), `"sqlite:billing.db"`, `"sqlite:elsewhere.db"`, 1):         "cannot change while its move is ready",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
