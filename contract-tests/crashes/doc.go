@@ -5,6 +5,7 @@
 //
 //	go test ./contract-tests/crashes                a sample that is new each time
 //	go test ./contract-tests/crashes -seed 42       that sample again
+//	STRANGLER_TEST_SEED=42 go test ./...            the same, beside other packages
 //	go test ./contract-tests/crashes -crash.all     every fault at every point
 //
 // The engine is a process of its own (engine_test.go), and reaches the servers

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,9 +20,18 @@ import (
 )
 
 var (
-	seed     = flag.Uint64("seed", uint64(time.Now().UnixNano()), "draws the same sample of faults, and the same operations of clients, again")
+	seed     = flag.Uint64("seed", seedOfTheDay(), "draws the same sample of faults, and the same operations of clients, again")
 	crashAll = flag.Bool("crash.all", false, "every fault at every point, instead of a sample")
 )
+
+// seedOfTheDay is a new one each time, unless the environment names one: what is
+// run before every change should not be drawn anew.
+func seedOfTheDay() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("STRANGLER_TEST_SEED"), 10, 64); err == nil {
+		return n
+	}
+	return uint64(time.Now().UnixNano())
+}
 
 // theatre is what all tests of this package play on; see [onStage].
 var theatre *stage
