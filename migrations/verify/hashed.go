@@ -16,7 +16,7 @@ import (
 const (
 	// rangeRows is about how many rows are hashed at once: enough that asking
 	// costs nothing, few enough that a range that differs is soon looked through.
-	rangeRows = 200_000
+	rangeRows = 1_000_000
 	// narrowRows is how many rows of a range are hashed one by one at most. A
 	// range that differs and has more is cut into pieces first.
 	narrowRows = 10_000

@@ -39,7 +39,7 @@ type Options struct {
 	Repair   bool // mend stable differences on the follower, then look again
 	Progress func(change.Progress)
 	Chunk    int // rows read at once; default 2000
-	Range    int // rows hashed at once where the databases can do that; default 200,000
+	Range    int // rows hashed at once where the databases can do that; default 1,000,000
 	Listed   int // differences listed at most; default 1000, more are counted
 	Now      func() time.Time
 }
