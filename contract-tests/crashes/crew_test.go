@@ -154,7 +154,7 @@ func (w *client) perform(ctx context.Context) {
 			return
 		}
 		after := maps.Clone(w.book)
-		outcome, err := w.attempt(side, key, do, after)
+		outcome, err := w.conns.write(side, key, do, after)
 		leave()
 		switch outcome {
 		case history.OK:
@@ -175,11 +175,11 @@ func (w *client) perform(ctx context.Context) {
 	}
 }
 
-// attempt writes one transaction on a side. Until the commit is sent nothing
-// has happened; after that only an answer tells.
-func (w *client) attempt(side change.Side, key string, do operation, after book) (history.Outcome, error) {
+// write writes one transaction on a side, and its entry in the journal. Until the
+// commit is sent nothing has happened; after that only an answer tells.
+func (c *conns) write(side change.Side, key string, do operation, after book) (history.Outcome, error) {
 	ctx := context.Background() // a client does not give up
-	conn, err := w.conns.to(ctx, side)
+	conn, err := c.to(ctx, side)
 	if err != nil {
 		return history.Failed, err
 	}
@@ -417,12 +417,10 @@ func (s *stranger) perform(ctx context.Context) {
 	ended := s.c.log.Begin("operation", a.code)
 	side := []change.Side{change.Monolith, change.Service}[s.dice.IntN(2)]
 	for ; ; side = side.Other() {
-		w := client{conns: s.conns}
 		var id int64
-		outcome, err := w.attempt(side, a.code, func(ctx context.Context, tx pgx.Tx, d dialect, _ book) error {
+		outcome, err := s.conns.write(side, a.code, func(ctx context.Context, tx pgx.Tx, d dialect, _ book) error {
 			return tx.QueryRow(ctx, d.insert, a.code, a.cents, a.status, a.memo).Scan(&id)
 		}, nil)
-		s.conns = w.conns
 		switch outcome {
 		case history.OK:
 			s.known[id] = a.String()

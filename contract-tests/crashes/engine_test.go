@@ -127,8 +127,10 @@ func (s *served) do(ctx context.Context, operation string) (err error) {
 		return s.engine.Prepare(ctx, capability)
 	case "copy":
 		return s.engine.Copy(ctx, capability, nil)
-	case "verify":
-		report, err := s.engine.Verify(ctx, capability, engine.VerifyRequest{}, nil)
+	case "resume":
+		return s.engine.Resume(ctx, capability, nil)
+	case "verify", "repair":
+		report, err := s.engine.Verify(ctx, capability, engine.VerifyRequest{Repair: operation == "repair"}, nil)
 		if err == nil && !report.Clean {
 			err = fmt.Errorf("the sides differ: %+v", report)
 		}

@@ -89,6 +89,13 @@ func (g *gate) flip(owner change.Side, epoch uint64) (err error) {
 	return err
 }
 
+// leads returns where writes go.
+func (g *gate) leads() change.Side {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.owner
+}
+
 func (g *gate) release() { g.set(func() { g.held = false }) }
 
 func (g *gate) count() int {

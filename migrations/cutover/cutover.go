@@ -149,19 +149,19 @@ func at(p ...Phase) []Phase { return p }
 // A few rows deserve a word. A copy is done only when both sides are followed, so
 // that it can be asked for again where they could not be. A move that resumes
 // copies, because the pause may have come before the copy was complete; where it
-// was, nothing is missing and the sides are followed at once. Failed before the
-// claim needs only the loser: our own claim was never sent and an older
-// coordinator's was killed by the bump, so clients are released even when the
-// gainer is unreachable. Unknown and Crashed may not assume that: they bump first,
-// which makes any claim still under way fail, and only then ask. And Flipping has
-// no way but forward.
+// was, nothing is missing and the sides are followed at once. One that failed may
+// be asked for again. Failed before the claim needs only the loser: our own claim
+// was never sent and an older coordinator's was killed by the bump, so clients are
+// released even when the gainer is unreachable. Unknown and Crashed may not assume
+// that: they bump first, which makes any claim still under way fail, and only then
+// ask. And Flipping has no way but forward.
 var table = []transition{
 	{at(Planned, Preparing, Cancelled), Prepare, Preparing, []Action{PrepareBoth}},
 	{at(Preparing), Done, Prepared, nil},
 	{at(Prepared, Copying), Copy, Copying, []Action{Recut, Backfill, Follow}},
 	{at(Copying), Done, CatchingUp, nil},
 	{at(Prepared, Copying, CatchingUp, Ready, Paused), Pause, Paused, []Action{StopStreams}},
-	{at(Paused), Resume, Copying, []Action{Recut, Backfill, Follow}},
+	{at(Paused, Copying), Resume, Copying, []Action{Recut, Backfill, Follow}},
 	{at(CatchingUp, Ready), Verified, Ready, nil},
 	{at(CatchingUp, Ready), Diverged, CatchingUp, nil},
 
