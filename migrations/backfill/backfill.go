@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -64,11 +65,13 @@ func Run(ctx context.Context, o Options) error {
 		o.Patience = patience
 	}
 	progressed := o.Now() // when the copy last came any further
+	come := map[string]int64{}
 	show := o.Progress
 	o.Progress = func(p change.Progress) {
-		if p.Waiting == "" {
+		if p.Done > come[p.Table] || p.Waiting != "" {
 			progressed = o.Now()
 		}
+		come[p.Table] = p.Done
 		show(p)
 	}
 	for delay := retryDelay; ; delay = min(2*delay, maxRetry) {
@@ -106,10 +109,8 @@ func (o Options) away(err error) bool {
 
 // wait waits; false when ctx ended.
 func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false
@@ -119,12 +120,13 @@ func wait(ctx context.Context, d time.Duration) bool {
 // run copies as far as it comes.
 func run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, o.Source.EndCopy(context.WithoutCancel(ctx))) }()
-	limit := rate.NewLimiter(rate.Inf, 0)
+	limit, most := rate.NewLimiter(rate.Inf, 0), maxChunk
 	if o.RowsPerSecond > 0 {
-		limit = rate.NewLimiter(rate.Limit(o.RowsPerSecond), maxChunk)
+		most = min(maxChunk, max(1, int(o.RowsPerSecond))) // a second's worth at a time
+		limit = rate.NewLimiter(rate.Limit(o.RowsPerSecond), most)
 	}
 	for i, t := range o.Plan.Tables {
-		c := copying{Options: o, limit: limit, index: i, table: t}
+		c := copying{Options: o, limit: limit, most: most, index: i, table: t}
 		if err := c.run(ctx); err != nil {
 			return err
 		}
@@ -136,6 +138,7 @@ func run(ctx context.Context, o Options) (err error) {
 type copying struct {
 	Options
 	limit *rate.Limiter
+	most  int // rows in a chunk
 	index int
 	table *mapping.Table
 
@@ -205,7 +208,7 @@ func (c *copying) copyParts(ctx context.Context, pusher change.PartPusher, parts
 // chunks copies chunk after chunk until done, each of a size that takes about
 // chunkTime.
 func (c *copying) chunks(ctx context.Context, after change.Key, next func(ctx context.Context, limit int) (rows int64, last change.Key, done bool, err error)) error {
-	limit := 4 * minChunk
+	limit := min(4*minChunk, c.most)
 	for done := false; !done; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -219,9 +222,9 @@ func (c *copying) chunks(ctx context.Context, after change.Key, next func(ctx co
 			return fmt.Errorf("copy %s after %s: %w", c.table.From, change.KeyString(after), err)
 		}
 		after, done = last, finished
-		limit = adapt(limit, c.Now().Sub(start))
+		limit = min(adapt(limit, c.Now().Sub(start)), c.most)
 		c.advance(rows, false)
-		if err := c.limit.WaitN(ctx, min(int(rows), maxChunk)); err != nil {
+		if err := c.limit.WaitN(ctx, min(int(rows), c.most)); err != nil {
 			return err
 		}
 	}
@@ -300,11 +303,13 @@ func adapt(limit int, took time.Duration) int {
 	return limit
 }
 
-// Meter turns rows done into progress with a rate and an ETA. The rate is an
-// exponential average over about the last ten seconds.
+// Meter turns rows done into progress with a rate and an ETA. The rate is that of
+// about the last ten seconds: rows and time both fade, so that reports which come
+// in bunches, as those of parallel workers do, count no more than others.
 type Meter struct {
-	p    change.Progress
-	last time.Time
+	p             change.Progress
+	last          time.Time
+	rows, seconds float64 // of the recent past
 }
 
 // NewMeter begins a meter at rows already done.
@@ -320,13 +325,10 @@ func (m *Meter) Advance(rows int64, finished bool, now time.Time) change.Progres
 	m.last = now
 	m.p.Done += rows
 	m.p.Finished = finished
-	if elapsed > 0 && (rows > 0 || !finished) {
-		current := float64(rows) / elapsed.Seconds()
-		weight := min(1, elapsed.Seconds()/rateWindow.Seconds()+0.1)
-		if m.p.Rate == 0 {
-			weight = 1
-		}
-		m.p.Rate += weight * (current - m.p.Rate)
+	left := math.Exp(-elapsed.Seconds() / rateWindow.Seconds())
+	m.rows, m.seconds = m.rows*left+float64(rows), m.seconds*left+elapsed.Seconds()
+	if m.seconds > 0 {
+		m.p.Rate = m.rows / m.seconds
 	}
 	m.p.Total = max(m.p.Total, m.p.Done)
 	m.p.ETA = 0

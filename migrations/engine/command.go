@@ -22,7 +22,7 @@ type PreflightError struct {
 
 func (p *PreflightError) Error() string {
 	var lines []string
-	for _, side := range []change.Side{change.Monolith, change.Service} {
+	for _, side := range sides {
 		for _, problem := range p.Problems[side] {
 			if problem.Fatal {
 				lines = append(lines, fmt.Sprintf("%s's database: %s", side, problem))

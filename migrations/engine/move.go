@@ -16,6 +16,9 @@ import (
 	"stranglerfig/migrations/mapping"
 )
 
+// sides in the order in which people think of them.
+var sides = []change.Side{change.Monolith, change.Service}
+
 // move is one move under the engine's care.
 type move struct {
 	e *Engine
@@ -196,7 +199,7 @@ func (m *move) record() (ledger.MoveRecord, verification, error) {
 
 // connect opens both databases if they are not open yet.
 func (m *move) connect(ctx context.Context) error {
-	for _, side := range []change.Side{change.Monolith, change.Service} {
+	for _, side := range sides {
 		m.mu.Lock()
 		_, open := m.dbs[side]
 		dsn, plan := m.spec.dsn(side), m.spec.Plan

@@ -8,9 +8,6 @@ import (
 	"stranglerfig/migrations/change"
 )
 
-// sides in the order in which people think of them.
-var sides = []change.Side{change.Monolith, change.Service}
-
 // Observe notes from now on, or no longer, who writes the tables of a move, in
 // every database that can tell its writers apart. It refuses where the
 // monolith's cannot: that is where forgotten writers are.

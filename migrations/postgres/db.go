@@ -62,6 +62,8 @@ type DB struct {
 
 const (
 	poolSize = 4
+	// MaxWorkers is how many parts of a copy can be stored side by side.
+	MaxWorkers = 16
 	// lockWait bounds waiting for a table's lock where no other bound is given.
 	lockWait = 30 * time.Second
 )
@@ -85,7 +87,7 @@ func Open(ctx context.Context, dsn, move string, side change.Side, tables []chan
 		return nil, fmt.Errorf("open PostgreSQL database %s on %s: %w", config.ConnConfig.Database, config.ConnConfig.Host, err)
 	}
 	config = config.Copy()
-	config.AfterConnect = db.becomeApplier
+	config.AfterConnect, config.MaxConns = db.becomeApplier, MaxWorkers
 	if db.applier, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		db.pool.Close()
 		return nil, err
@@ -179,6 +181,7 @@ func code(err error) string {
 const (
 	uniqueViolation     = "23505"
 	foreignKeyViolation = "23503"
+	exclusionViolation  = "23P01"
 	undefinedSchema     = "3F000"
 	undefinedTable      = "42P01"
 	undefinedObject     = "42704"

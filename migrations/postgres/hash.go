@@ -22,15 +22,9 @@ func (db *DB) Bounds(ctx context.Context, table int, after change.Key, rows int6
 	if err != nil || all <= rows {
 		return nil, err
 	}
-	l, err := db.layout(ctx, db.pool, table)
+	sampled, err := db.sample(ctx, table, after, all)
 	if err != nil {
 		return nil, err
-	}
-	keys := change.Table{Name: l.table.Name, Columns: keyColumns(l.table)}
-	sampled, err := readRows(ctx, db.pool, keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s AS t TABLESAMPLE SYSTEM (%[3]f)%[4]s ORDER BY %[1]s",
-		strings.Join(keyNames(l.table, "t."), ", "), relation(l.table.Name), min(100, 100*sampledKeys/float64(all)), l.within(after, nil, "t.")))
-	if err != nil {
-		return nil, fmt.Errorf("sample the keys of %s: %w", l.table.Name, err)
 	}
 	step := max(4, int(rows*min(sampledKeys, all)/all)) // so many of the sample make a range
 	var bounds []change.Key
@@ -46,8 +40,7 @@ func (db *DB) Split(ctx context.Context, r change.Range, rows int64) ([]change.K
 	if err != nil {
 		return nil, err
 	}
-	names := keyNames(l.table, "t.")
-	key := strings.Join(names, ", ")
+	key := strings.Join(keyNames(l.table, "t."), ", ")
 	plain := strings.Join(keyNames(l.table, "numbered."), ", ")
 	keys, err := readRows(ctx, db.pool, change.Table{Name: l.table.Name, Columns: keyColumns(l.table)}, fmt.Sprintf(
 		"SELECT %[1]s FROM (SELECT %[2]s, row_number() OVER (ORDER BY %[2]s) AS strangler_no FROM %[3]s AS t%[4]s) AS numbered WHERE strangler_no %% %[5]d = 0 ORDER BY strangler_no",
@@ -159,8 +152,8 @@ func mapRange(plan *mapping.Table, side change.Side, r change.Range) (after, upT
 }
 
 // rowHash hashes the text of a row. A number is written without trailing zeros,
-// which depend on where it has been, a padded text without its
-// padding, and the negative zero of a floating-point number as zero.
+// which depend on where it has been, a padded text without its padding, and the
+// negative zero of a floating-point number as zero.
 func rowHash(l *layout, columns []string) string {
 	texts := make([]string, len(columns))
 	for i, c := range columns {

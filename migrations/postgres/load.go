@@ -12,8 +12,9 @@ import (
 
 var _ change.Loader = (*DB)(nil)
 
-// aside is an index or a constraint that a load does without.
-type aside struct{ drop, create string }
+// aside is an index or a constraint that a load does without: what drops it, and
+// what creates it again.
+type aside struct{ Drop, Create string }
 
 // BeginLoad drops, from tables that are empty and were never loaded, the indexes
 // and constraints that rows are not found by: keeping them row by row costs far
@@ -21,7 +22,8 @@ type aside struct{ drop, create string }
 // transaction, so that no kill can lose an index.
 //
 // The key's index stays, and so does a replica identity, whatever a foreign key
-// of another table rests on, and everything of partitioned tables.
+// of another table rests on, everything of partitioned tables, and what a
+// definition does not tell all of.
 //
 // The slot goes as well, until the load is finished: nobody but the load writes
 // these tables, and its log would be kept all the while for nothing.
@@ -39,19 +41,30 @@ func (db *DB) BeginLoad(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			// Built last: the statistics of a table that has just been filled.
+			found = append([]aside{{Create: "ANALYZE " + relation(t.Name)}}, found...)
 			for _, a := range found {
-				if _, err := tx.Exec(ctx, `INSERT INTO strangler.aside (id, no, tab, definition)
-					SELECT $1, coalesce(max(no), 0) + 1, $2, $3 FROM strangler.aside WHERE id = $1`, db.id, t.Name, a.create); err != nil {
+				if err := db.setAside(ctx, tx, t, a); err != nil {
 					return err
-				}
-				if _, err := tx.Exec(ctx, a.drop); err != nil {
-					return fmt.Errorf("%w\nin: %s", err, a.drop)
 				}
 			}
 		}
 		db.layouts.forget()
 		return nil
 	})
+}
+
+// setAside drops something and notes what creates it again, once.
+func (db *DB) setAside(ctx context.Context, tx pgx.Tx, t change.Table, a aside) error {
+	_, err := tx.Exec(ctx, `INSERT INTO strangler.aside (id, no, tab, definition)
+		SELECT $1, coalesce(max(no), 0) + 1, $2, $3 FROM strangler.aside WHERE id = $1 HAVING $3 <> ALL (coalesce(array_agg(definition), '{}'))`, db.id, t.Name, a.Create)
+	if err != nil || a.Drop == "" {
+		return err
+	}
+	if _, err := tx.Exec(ctx, a.Drop); err != nil {
+		return fmt.Errorf("%w\nin: %s", err, a.Drop)
+	}
+	return nil
 }
 
 // withoutSlot drops the slot of a side that was never the owner.
@@ -82,51 +95,47 @@ func (db *DB) fresh(ctx context.Context, tx pgx.Tx) (bool, error) {
 
 // dispensable lists what a load of a table can do without: foreign keys first,
 // because they rest on indexes.
-func (db *DB) dispensable(ctx context.Context, tx pgx.Tx, t change.Table) ([]aside, error) {
-	rows, err := tx.Query(ctx, `SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
+func (db *DB) dispensable(ctx context.Context, q querier, t change.Table) ([]aside, error) {
+	rows, err := q.Query(ctx, `SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname),
 			format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(c.oid))
 		FROM pg_constraint c JOIN pg_class r ON r.oid = conrelid
-		WHERE conrelid = to_regclass($1) AND relkind = 'r' AND NOT relispartition AND conparentid = 0 AND (contype = 'f' OR contype IN ('u', 'x')
-			AND NOT EXISTS (SELECT 1 FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = c.conindid)
-			AND NOT EXISTS (SELECT 1 FROM pg_index x WHERE x.indexrelid = c.conindid AND (x.indisreplident OR `+isKey+`)))
+		WHERE conrelid = to_regclass($1) AND relkind = 'r' AND NOT relispartition AND conparentid = 0 AND obj_description(c.oid, 'pg_constraint') IS NULL
+			AND (contype = 'f' OR contype IN ('u', 'x')
+				AND NOT EXISTS (SELECT 1 FROM pg_constraint f WHERE f.contype = 'f' AND f.conindid = c.conindid)
+				AND EXISTS (SELECT 1 FROM pg_index x WHERE x.indexrelid = c.conindid AND NOT x.indisreplident AND NOT (`+isKey+`) AND `+toldWhole+`))
 		ORDER BY contype <> 'f', conname`, relation(t.Name), keyColumns(t))
 	if err != nil {
 		return nil, err
 	}
-	constraints, err := pgx.CollectRows(rows, pgx.RowToStructByPos[found])
+	constraints, err := pgx.CollectRows(rows, pgx.RowToStructByPos[aside])
 	if err != nil {
 		return nil, err
 	}
-	rows, err = tx.Query(ctx, `SELECT format('DROP INDEX %s', x.indexrelid::regclass), pg_get_indexdef(x.indexrelid)
+	rows, err = q.Query(ctx, `SELECT format('DROP INDEX %s', x.indexrelid::regclass), pg_get_indexdef(x.indexrelid)
 		FROM pg_index x JOIN pg_class r ON r.oid = x.indrelid
 		WHERE x.indrelid = to_regclass($1) AND relkind = 'r' AND NOT relispartition AND NOT x.indisprimary AND NOT x.indisreplident AND x.indisvalid
-			AND NOT (`+isKey+`) AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = x.indexrelid)
+			AND NOT (`+isKey+`) AND `+toldWhole+` AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conindid = x.indexrelid)
 		ORDER BY x.indexrelid`, relation(t.Name), keyColumns(t))
 	if err != nil {
 		return nil, err
 	}
-	indexes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[found])
-	if err != nil {
-		return nil, err
-	}
-	var all []aside
-	for _, f := range slices.Concat(constraints, indexes) {
-		all = append(all, aside{f.Drop, f.Create})
-	}
-	return all, nil
+	indexes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[aside])
+	return slices.Concat(constraints, indexes), err
 }
 
-// found is a row of the catalog: what drops something and what creates it.
-type found struct{ Drop, Create string }
+// toldWhole holds for an index x whose definition says all there is to it.
+const toldWhole = `NOT x.indisclustered AND obj_description(x.indexrelid, 'pg_class') IS NULL
+	AND (SELECT reltablespace = 0 FROM pg_class WHERE oid = x.indexrelid)
+	AND NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = x.indexrelid AND attstattarget > 0)`
 
 // isKey holds for a unique index x of just the key's columns, given as $2.
 const isKey = `x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = cardinality($2::text[])
 	AND NOT EXISTS (SELECT 1 FROM unnest(x.indkey) WITH ORDINALITY AS k(num, n) JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.num
 		WHERE k.n <= x.indnkeyatts AND a.attname <> ALL ($2::text[]))`
 
-// FinishLoad keeps the log again, and builds what was set aside, each in a transaction of its own, last
-// dropped first: foreign keys rest on indexes. Each of them may take long, and
-// what is built stays built.
+// FinishLoad keeps the log again, and builds what was set aside, each in a
+// transaction of its own, last dropped first: foreign keys rest on indexes. Each
+// of them may take long, and what is built stays built.
 func (db *DB) FinishLoad(ctx context.Context) error {
 	if err := db.prepareSlot(ctx); err != nil {
 		return err
@@ -145,7 +154,7 @@ func (db *DB) FinishLoad(ctx context.Context) error {
 		})
 		db.layouts.forget()
 		switch {
-		case code(err) == uniqueViolation || code(err) == foreignKeyViolation:
+		case slices.Contains([]string{uniqueViolation, foreignKeyViolation, exclusionViolation}, code(err)):
 			return fmt.Errorf("%w: %s: %w", change.ErrUnfinished, definition, err)
 		case err != nil:
 			return fmt.Errorf("build again what the copy did without: %s: %w", definition, err)

@@ -63,19 +63,31 @@ func (db *DB) bounds(ctx context.Context, table, parts int) ([]change.Key, error
 	if parts < 2 {
 		return nil, nil
 	}
-	t := db.tables[table]
-	key := strings.Join(keyNames(t, ""), ", ")
-	keys := change.Table{Name: t.Name, Columns: keyColumns(t)}
-	sampled, err := readRows(ctx, db.pool, keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s TABLESAMPLE SYSTEM (%[3]f) ORDER BY %[1]s",
-		key, relation(t.Name), min(100, 100*sampledKeys/float64(rows))))
+	sampled, err := db.sample(ctx, table, nil, rows)
 	if err != nil {
-		return nil, fmt.Errorf("sample the keys of %s: %w", t.Name, err)
+		return nil, err
 	}
 	var bounds []change.Key
 	for i := 1; i < parts && len(sampled) > parts; i++ {
 		bounds = append(bounds, sampled[i*len(sampled)/parts])
 	}
 	return bounds, nil
+}
+
+// sample returns about sampledKeys keys, in order, of a table that has so many
+// rows; with after, those of them that come after it.
+func (db *DB) sample(ctx context.Context, table int, after change.Key, rows int64) ([]change.Key, error) {
+	l, err := db.layout(ctx, db.pool, table)
+	if err != nil {
+		return nil, err
+	}
+	keys := change.Table{Name: l.table.Name, Columns: keyColumns(l.table)}
+	sampled, err := readRows(ctx, db.pool, keys, fmt.Sprintf("SELECT %[1]s FROM %[2]s AS t TABLESAMPLE SYSTEM (%[3]f)%[4]s ORDER BY %[1]s",
+		strings.Join(keyNames(l.table, "t."), ", "), relation(l.table.Name), min(100, 100*sampledKeys/float64(rows)), l.within(after, nil, "t.")))
+	if err != nil {
+		return nil, fmt.Errorf("sample the keys of %s: %w", l.table.Name, err)
+	}
+	return sampled, nil
 }
 
 func (db *DB) recordParts(ctx context.Context, table int, bounds []change.Key) error {

@@ -91,7 +91,8 @@ func (db *DB) identified(ctx context.Context) error {
 	return nil
 }
 
-// PrepareStatements returns what Prepare runs.
+// PrepareStatements returns what Prepare runs, and for a side that is to be
+// filled, as comments, what the copy sets aside for as long as it takes.
 func (db *DB) PrepareStatements(ctx context.Context, role change.Role) ([]string, error) {
 	statements, err := db.installation(ctx, db.pool, role)
 	if err != nil {
@@ -101,7 +102,19 @@ func (db *DB) PrepareStatements(ctx context.Context, role change.Role) ([]string
 	if !exists {
 		statements = append(statements, strings.Replace(createSlot, "$1", literal(db.name), 1))
 	}
-	return statements, err
+	if err != nil || role != change.Following {
+		return statements, err
+	}
+	for _, t := range db.tables {
+		found, err := db.dispensable(ctx, db.pool, t)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range found {
+			statements = append(statements, "-- before the copy: "+a.Drop, "-- after it:        "+a.Create)
+		}
+	}
+	return statements, nil
 }
 
 // installation lists what is missing.

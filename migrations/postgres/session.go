@@ -115,10 +115,8 @@ func (db *DB) evict(ctx context.Context) error {
 
 // pause waits; false when ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	case <-ctx.Done():
 		return false

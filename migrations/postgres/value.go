@@ -84,6 +84,8 @@ var settings = map[string]string{
 	"extra_float_digits": "1",
 	"bytea_output":       "hex",
 	"client_encoding":    "UTF8",
+	// and read literals the way they are written here.
+	"standard_conforming_strings": "on",
 }
 
 // decode reads a value of a type from PostgreSQL's text format; nil is NULL.

@@ -30,15 +30,7 @@ const (
 // feel: for each switch, the longest that one of their writes took which was
 // under way during it.
 func (b *postgresBench) pauseRounds() ([]measure, error) {
-	orders, err := b.orders()
-	if err != nil {
-		return nil, err
-	}
-	service, err := b.database("sales")
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.world("pg-pause", orders, service)
+	s, err := b.moving("pg-pause")
 	if err != nil {
 		return nil, err
 	}

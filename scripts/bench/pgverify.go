@@ -16,15 +16,7 @@ import (
 const hashScans = "two-hash-scans"
 
 func (b *postgresBench) verifyRounds() ([]measure, error) {
-	orders, err := b.orders()
-	if err != nil {
-		return nil, err
-	}
-	service, err := b.database("sales")
-	if err != nil {
-		return nil, err
-	}
-	s, err := b.world("pg-copy-and-verify", orders, service)
+	s, err := b.moving("pg-copy-and-verify")
 	if err != nil {
 		return nil, err
 	}

@@ -100,6 +100,19 @@ func (b *postgresBench) world(do, monolith, service string) (step, error) {
 	return step{Do: do, Monolith: monolith, Service: service, State: dir, Rows: b.rows}, os.Mkdir(dir, 0o700)
 }
 
+// moving is a step that moves a fresh table of orders to a fresh database.
+func (b *postgresBench) moving(do string) (step, error) {
+	orders, err := b.orders()
+	if err != nil {
+		return step{}, err
+	}
+	service, err := b.database("sales")
+	if err != nil {
+		return step{}, err
+	}
+	return b.world(do, orders, service)
+}
+
 func (b *postgresBench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
 // versus makes two measures of values that were measured in turns, so that a

@@ -44,7 +44,7 @@ func (p *parser) capability(key, n *yaml.Node) Capability {
 		"rollback": p.either(where+".rollback", &givenUp, "kept", "given-up"),
 		"copy": func(_, v *yaml.Node) {
 			p.each(where+".copy", v, field{
-				"workers": number(p, where+".copy.workers", &c.Copy.Workers), "rows_per_second": number(p, where+".copy.rows_per_second", &c.Copy.RowsPerSecond),
+				"workers": p.workers(where+".copy.workers", &c.Copy.Workers), "rows_per_second": number(p, where+".copy.rows_per_second", &c.Copy.RowsPerSecond),
 				"max_lag": p.duration(where+".copy.max_lag", &c.Copy.MaxLag),
 			})
 		},
@@ -60,6 +60,17 @@ func (p *parser) capability(key, n *yaml.Node) Capability {
 	}
 	p.checkWrites(where, c)
 	return c
+}
+
+// maxWorkers is how many parts of a table may be copied side by side.
+const maxWorkers = 16
+
+func (p *parser) workers(where string, to *int) func(_, v *yaml.Node) {
+	return func(k, v *yaml.Node) {
+		if number(p, where, to)(k, v); *to > maxWorkers {
+			p.problem(v.Line, fmt.Sprintf("%s: %d is more than %d", where, *to, maxWorkers), "")
+		}
+	}
 }
 
 // mentions reports whether a problem already speaks of a place.

@@ -40,6 +40,25 @@ var copying = []promise{
 		}
 	}},
 	{"a copied table followed from its first chunk equals the leader's", copyAndFollow},
+	{"a copy that has ended can go on", func(b *bench) {
+		b.seed(5)
+		b.leading()
+		c, err := b.db.ReadChunk(b.ctx, items, nil, 2)
+		b.must(err)
+		b.must(b.db.EndCopy(b.ctx))
+		b.must(b.db.EndCopy(b.ctx))
+		b.exec("DELETE FROM tags")
+		c, err = b.db.ReadChunk(b.ctx, items, c.Last, 100)
+		b.must(err)
+		if len(c.Rows) != 3 || !c.Done {
+			b.Errorf("%d rows are left of 5", len(c.Rows))
+		}
+		c, err = b.db.ReadChunk(b.ctx, tags, nil, 100)
+		b.must(err)
+		if len(c.Rows) > 0 {
+			b.Error("the cut from before is still held")
+		}
+	}},
 	{"count is about the number of rows", func(b *bench) {
 		b.seed(30)
 		if n, err := b.db.Count(b.ctx, tags); err != nil || n < 0 {

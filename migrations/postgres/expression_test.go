@@ -1,0 +1,110 @@
+package postgres_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/mapping"
+)
+
+// pushing is a column that is copied by a transform from a type to a type.
+type pushing struct {
+	from, to string
+	column   mapping.ColumnSpec
+	values   []string // in SQL; each of them a row
+}
+
+var two, nine = 2, 9
+
+var named = []mapping.EnumPair{{From: "0", To: "none"}, {From: "1", To: "it's one"}, {From: "-7", To: "minus"}}
+
+var spelled = []mapping.EnumPair{{From: "a", To: "A"}, {From: "A", To: "b"}, {From: "", To: "empty"}, {From: "it's", To: `q"\`}}
+
+var pushings = []pushing{
+	{"int2", "int8", mapping.ColumnSpec{}, []string{"0", "-32768", "32767", "NULL"}},
+	{"int8", "int2", mapping.ColumnSpec{}, []string{"5", "32768", "-9223372036854775808"}},
+	{"int8", "numeric(6, 1)", mapping.ColumnSpec{}, []string{"99999", "100000", "-3"}},
+	{"numeric", "numeric(6, 2)", mapping.ColumnSpec{}, []string{"1.5", "1.005", "'NaN'", "'Infinity'", "12345678"}},
+	{"text", "varchar(3)", mapping.ColumnSpec{}, []string{"''", "'abc'", "'abcd'", "'ab   '", "'äöü'"}},
+	{"varchar(10)", "text", mapping.ColumnSpec{}, []string{"'x '", "E'\\\\N'", "E'tab\\there'"}},
+	{"char(4)", "char(4)", mapping.ColumnSpec{}, []string{"'a'", "''"}},
+	{"char(4)", "char(9)", mapping.ColumnSpec{}, []string{"'a'", "'abcd'"}},
+	{"char(4)", "text", mapping.ColumnSpec{}, []string{"'a'"}},
+	{"float8", "float8", mapping.ColumnSpec{}, []string{"'-0'", "'NaN'", "'-Infinity'", "1e308", "0.1"}},
+	{"timestamptz", "timestamptz(0)", mapping.ColumnSpec{}, []string{"'2026-03-29 02:30:00.6+01'", "'infinity'", "'0044-03-15 BC'"}},
+	{"colour", "colour", mapping.ColumnSpec{}, []string{"'red'", "'it''s green'", "NULL"}},
+	{"text", "colour", mapping.ColumnSpec{}, []string{"'red'", "'blue'"}},
+	{"jsonb", "jsonb", mapping.ColumnSpec{}, []string{`'{"a": [1, null, "\u00e4"]}'`}},
+	{"bytea", "bytea", mapping.ColumnSpec{}, []string{`'\x00ff'`, "''"}},
+	{"int[]", "int[]", mapping.ColumnSpec{}, []string{"'{1,NULL,3}'", "'{}'"}},
+	{"numeric", "int8", mapping.ColumnSpec{Scale: &two}, []string{"12.30", "-0.01", "0", "1.005", "1.00000", "92233720368547758.07", "92233720368547758.08", "'NaN'", "'Infinity'", "NULL"}},
+	{"numeric", "int4", mapping.ColumnSpec{Scale: &two}, []string{"21474836.47", "21474836.48"}},
+	{"int4", "int8", mapping.ColumnSpec{Scale: &nine}, []string{"2147483647", "-1"}},
+	{"numeric", "numeric", mapping.ColumnSpec{Scale: &two}, []string{"1.5", "1.555"}},
+	{"float8", "int8", mapping.ColumnSpec{Scale: &two}, []string{"0.1", "1.005", "'NaN'"}},
+	{"int4", "text", mapping.ColumnSpec{Enum: named}, []string{"0", "1", "-7", "2", "NULL"}},
+	{"bool", "text", mapping.ColumnSpec{Enum: []mapping.EnumPair{{From: "true", To: "yes"}, {From: "false", To: "no"}}}, []string{"true", "false"}},
+	{"text", "text", mapping.ColumnSpec{Enum: spelled}, []string{"'a'", "'A'", "''", "'it''s'", "'a '", "NULL"}},
+	{"text", "colour", mapping.ColumnSpec{Enum: []mapping.EnumPair{{From: "r", To: "red"}, {From: "g", To: "it's green"}}}, []string{"'r'", "'g'"}},
+	{"int4", "text", mapping.ColumnSpec{Cast: "text"}, []string{"7"}},
+	{"text", "int4", mapping.ColumnSpec{Cast: "int"}, []string{"'7'", "'007'"}},
+	{"text", "text", mapping.ColumnSpec{Time: "2006-01-02 15:04:05", Zone: "Europe/Berlin"}, []string{"'2026-10-25 02:30:00'", "'2026-03-29 02:30:00'", "'2026-07-01 12:00:00'"}},
+}
+
+// TestWhatIsPushedIsWhatTheMappingMakesOfIt: each value is copied once within
+// the databases, where that can be, and once through the mapping, and arrives as
+// the same or is refused by both.
+func TestWhatIsPushedIsWhatTheMappingMakesOfIt(t *testing.T) {
+	const colours = "CREATE TYPE colour AS ENUM ('red', 'it''s green'); "
+	for _, p := range pushings {
+		t.Run(fmt.Sprintf("%s to %s %s", p.from, p.to, transformName(p.column)), func(t *testing.T) {
+			p.column.To, p.column.From = "v", "v"
+			plan, problems := mapping.Compile(mapping.Spec{Capability: "move", Tables: []mapping.TableSpec{{To: "y", From: "x", Key: []string{"id"},
+				Columns: []mapping.ColumnSpec{{To: "id", From: "id"}, p.column}}}})
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			leader := prepared(t, change.Leading, colours+"CREATE TABLE x (id int PRIMARY KEY, v "+p.from+")", tables(plan, change.Monolith)...)
+			for i, v := range p.values {
+				exec(t, leader.app, fmt.Sprintf("INSERT INTO x VALUES (%d, %s)", i, v))
+			}
+			schema := colours + "CREATE TABLE y (id int PRIMARY KEY, v " + p.to + ")"
+			pushed := prepared(t, change.Following, schema, tables(plan, change.Service)...)
+			mapped := prepared(t, change.Following, schema, tables(plan, change.Service)...)
+			for i, v := range p.values {
+				key := change.Key{mapping.Int(int64(i))}
+				part := change.Part{UpTo: key, Loaded: change.Loaded{Last: change.Key{mapping.Int(int64(i - 1))}}}
+				_, _, errPushed := leader.db.PushPart(t.Context(), pushed.db, plan.Tables[0], part, 10)
+				rows, err := leader.db.Lookup(t.Context(), 0, []change.Key{key})
+				must(t, err)
+				row, errMapped := plan.Tables[0].Forward(rows[0])
+				if errMapped == nil {
+					errMapped = mapped.db.LoadChunk(t.Context(), change.Chunk{Last: key, Rows: []change.Row{row}})
+				}
+				if (errPushed == nil) != (errMapped == nil) {
+					t.Errorf("%s: pushed %v, mapped %v", v, errPushed, errMapped)
+				}
+				if errPushed != nil && !strings.Contains(errPushed.Error(), fmt.Sprint(i)) {
+					t.Errorf("%s: the error does not name its row: %v", v, errPushed)
+				}
+			}
+			expectSame(t, mapped, pushed, "y")
+		})
+	}
+}
+
+func transformName(c mapping.ColumnSpec) string {
+	switch {
+	case c.Scale != nil:
+		return fmt.Sprint("scaled by ", *c.Scale)
+	case c.Enum != nil:
+		return "named"
+	case c.Cast != "":
+		return "cast to " + c.Cast
+	case c.Time != "":
+		return "as a time"
+	}
+	return "as it is"
+}
