@@ -17,6 +17,8 @@ import (
 
 	"stranglerfig/contract-tests/harness"
 	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/change/changetest"
+	"stranglerfig/migrations/mapping"
 )
 
 // expectFound looks for a problem in what preflight says.
@@ -216,4 +218,108 @@ func TestAFullDiskOfTheFollowerLosesNothing(t *testing.T) {
 	exec(t, follower.app, "DROP TRIGGER full_disk ON x")
 	follower.follow(leader)
 	expectSame(t, leader, follower, "x")
+}
+
+// TestARoleWithoutTheServersPrivilegesCanMove: it owns its tables and may
+// replicate, nothing else.
+func TestARoleWithoutTheServersPrivilegesCanMove(t *testing.T) {
+	needServer(t)
+	dsn, ctx := database(t), t.Context()
+	admin := application(t, dsn, "")
+	role := strings.ReplaceAll(strings.ToLower("strangler_"+t.Name()), "/", "_")[:40]
+	exec(t, admin, fmt.Sprintf("DROP ROLE IF EXISTS %[1]s; CREATE ROLE %[1]s LOGIN REPLICATION PASSWORD 'test'; GRANT CREATE ON SCHEMA public TO %[1]s", role))
+	exec(t, admin, "DO $$BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO "+role+"', current_database()); END$$")
+	t.Cleanup(func() { exec(t, admin, "DROP OWNED BY "+role+" CASCADE; DROP ROLE "+role) })
+	u, err := url.Parse(dsn)
+	must(t, err)
+	u.User = url.UserPassword(role, "test")
+	app := application(t, u.String(), canonical)
+	db := opened(t, u.String(), change.Monolith, changetest.Tables())
+	t.Cleanup(func() { must(t, db.Unprepare(context.Background(), false)) })
+	found, err := db.Preflight(ctx, change.Leading)
+	must(t, err)
+	if slices.ContainsFunc(found, func(p change.Problem) bool { return p.Fatal }) {
+		t.Fatal(found)
+	}
+	must(t, db.Prepare(ctx, change.Leading))
+	exec(t, app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+	c, err := db.ReadChunk(ctx, 0, nil, 10)
+	must(t, err)
+	if len(c.Rows) != 1 {
+		t.Errorf("%+v", c)
+	}
+	must(t, db.Fence(ctx, change.Fence{Epoch: 1, Marker: "m", Wait: 20 * time.Second}))
+	must(t, db.Repair(ctx, change.Change{Kind: change.Put, Key: change.Key{mapping.Int(2)}, Row: change.Row{mapping.Int(2), mapping.Text("b"), mapping.Int(1)}}))
+	if _, err := app.Exec("DELETE FROM items"); err == nil || !strings.Contains(err.Error(), "strangler:") {
+		t.Error(err)
+	}
+	if b, err := db.Read(ctx, 0, 10); err != nil || len(b.Changes) != 1 || b.Marker != "m" {
+		t.Errorf("%+v, %v", b, err)
+	}
+	exec(t, app, "CREATE TABLE child (id int PRIMARY KEY, item bigint REFERENCES items)")
+	found, err = db.Preflight(ctx, change.Leading)
+	must(t, err)
+	if !slices.ContainsFunc(found, func(p change.Problem) bool { return p.Fatal && strings.Contains(p.Text, "foreign key") }) {
+		t.Errorf("foreign keys it cannot switch off are not fatal: %v", found)
+	}
+}
+
+// TestPreflightNamesWhatCannotBeMoved beyond what every database must find.
+func TestPreflightNamesWhatCannotBeMoved(t *testing.T) {
+	for name, c := range map[string]struct {
+		schema, subject, text string
+		role                  change.Role
+		warning               bool
+	}{
+		"a view":                 {"CREATE VIEW x AS SELECT 1 AS id, 2 AS v", "x", "is not a table", change.Leading, false},
+		"an unlogged table":      {"CREATE UNLOGGED TABLE x (id int PRIMARY KEY, v int)", "x", "is unlogged", change.Leading, false},
+		"a generated column":     {"CREATE TABLE x (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id + 1) STORED)", "x.v", "is generated", change.Leading, false},
+		"an identity elsewhere":  {"CREATE TABLE x (id int PRIMARY KEY, v int GENERATED ALWAYS AS IDENTITY)", "x.v", "outside the key", change.Leading, false},
+		"money":                  {"CREATE TABLE x (id int PRIMARY KEY, v money)", "x.v", "is of type money, which cannot be moved", change.Leading, false},
+		"an object identifier":   {"CREATE TABLE x (id int PRIMARY KEY, v oid)", "x.v", "is of type oid", change.Leading, false},
+		"a name of the catalog":  {"CREATE TABLE x (id int PRIMARY KEY, v regclass)", "x.v", "is of type regclass", change.Leading, false},
+		"money in a row":         {"CREATE TYPE p AS (a int, b money[]); CREATE DOMAIN d AS p; CREATE TABLE x (id int PRIMARY KEY, v d)", "x.v", "of type p, which is made of money", change.Leading, false},
+		"a key of an array":      {"CREATE TABLE x (id int[] PRIMARY KEY, v int)", "x.id", "of type integer[], by which rows are not looked up", change.Leading, false},
+		"a foreign table":        {"CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE x (id int, v int) SERVER s", "x", "is a foreign table", change.Leading, false},
+		"a foreign partition":    {"CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE TABLE x (id int, v int) PARTITION BY LIST (id); ALTER TABLE x REPLICA IDENTITY FULL; CREATE FOREIGN TABLE y PARTITION OF x FOR VALUES IN (1) SERVER s", "x", "has the partition y, which is a foreign table", change.Leading, false},
+		"an unlogged partition":  {"CREATE TABLE x (id int PRIMARY KEY, v int) PARTITION BY LIST (id); CREATE UNLOGGED TABLE y PARTITION OF x FOR VALUES IN (1)", "x", "has the partition y, which is unlogged", change.Leading, false},
+		"a table with heirs":     {"CREATE TABLE x (id int PRIMARY KEY, v int); CREATE TABLE y () INHERITS (x)", "x", "is inherited by y", change.Leading, false},
+		"an heir":                {"CREATE TABLE y (id int, v int); CREATE TABLE x (PRIMARY KEY (id)) INHERITS (y)", "x", "inherits from y", change.Leading, false},
+		"a partition":            {"CREATE TABLE y (id int PRIMARY KEY, v int) PARTITION BY LIST (id); CREATE TABLE x PARTITION OF y FOR VALUES IN (1)", "x", "is a partition of y", change.Leading, false},
+		"a rule":                 {"CREATE TABLE x (id int PRIMARY KEY, v int); CREATE RULE r AS ON UPDATE TO x DO INSTEAD NOTHING", "x", "rule r rewrites", change.Following, false},
+		"jsonb":                  {"CREATE TABLE x (id int PRIMARY KEY, v jsonb)", "x.v", "a spelling of its own", change.Leading, true},
+		"a key that may be NULL": {"CREATE TABLE x (id int UNIQUE, v int); ALTER TABLE x REPLICA IDENTITY FULL", "x.id", "may be NULL", change.Leading, false},
+		"no replica identity":    {"CREATE TABLE x (id int NOT NULL UNIQUE, v int)", "x", "does not name the key (id)", change.Leading, false},
+		"another primary key":    {"CREATE TABLE x (id int NOT NULL UNIQUE, v int PRIMARY KEY)", "x", "does not name the key (id)", change.Leading, false},
+		"a column left out":      {"CREATE TABLE x (id int PRIMARY KEY, v int, w int NOT NULL)", "x.w", "NOT NULL without a default", change.Following, false},
+		"an insistent trigger":   {trigger + "ALTER TABLE x ENABLE ALWAYS TRIGGER tr", "x", "trigger tr also fires", change.Following, false},
+		"one on the other side":  {trigger + "ALTER TABLE x ENABLE ALWAYS TRIGGER tr", "x", "trigger tr also fires", change.Leading, true},
+		"a reference out of it":  {"CREATE TABLE y (id int PRIMARY KEY); CREATE TABLE x (id int PRIMARY KEY, v int REFERENCES y)", "x", "refers to y", change.Leading, true},
+		"a reference into it":    {"CREATE TABLE x (id int PRIMARY KEY, v int); CREATE TABLE y (id int PRIMARY KEY, x int REFERENCES x)", "x", "is referred to by y", change.Leading, true},
+		"an odd unique index":    {"CREATE TABLE x (id int PRIMARY KEY, v int); CREATE UNIQUE INDEX u ON x (v) WHERE v > 0", "x", "unique index u is not only", change.Leading, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fresh(t, c.schema, change.Table{Name: "x", Columns: []string{"id", "v"}, Key: []int{0}})
+			found, err := s.db.Preflight(t.Context(), c.role)
+			must(t, err)
+			found = slices.DeleteFunc(found, func(p change.Problem) bool { return p.Subject == "max_slot_wal_keep_size" })
+			if len(found) != 1 || found[0].Subject != c.subject || !strings.Contains(found[0].Text, c.text) || found[0].Fatal == c.warning || found[0].Hint == "" {
+				t.Errorf("found %+v, want of %s: %s", found, c.subject, c.text)
+			}
+		})
+	}
+}
+
+const trigger = `CREATE TABLE x (id int PRIMARY KEY, v int);
+	CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+	CREATE TRIGGER tr BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION f();`
+
+// TestATableThatCannotBePublishedIsNot: without a replica identity its updates
+// would fail from then on.
+func TestATableThatCannotBePublishedIsNot(t *testing.T) {
+	s := fresh(t, "CREATE TABLE x (id int NOT NULL UNIQUE, v int); INSERT INTO x VALUES (1, 1)", change.Table{Name: "x", Columns: []string{"id", "v"}, Key: []int{0}})
+	if err := s.db.Prepare(t.Context(), change.Leading); err == nil || !strings.Contains(err.Error(), "REPLICA IDENTITY") {
+		t.Error(err)
+	}
+	exec(t, s.app, "UPDATE x SET v = 2")
 }
