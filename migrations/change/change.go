@@ -335,6 +335,13 @@ type PartPusher interface {
 	PushPart(ctx context.Context, target Database, plan *mapping.Table, p Part, limit int) (next Part, rows int64, err error)
 }
 
+// Matcher is offered by a database that can be held against the one whose rows it
+// is to take.
+type Matcher interface {
+	// Match says where the leader's rows may not fit, without looking at rows.
+	Match(ctx context.Context, leader Database, plan *mapping.Plan) ([]Problem, error)
+}
+
 // Sighting is somebody who was seen writing a table.
 type Sighting struct {
 	Table       string    `json:"table"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"stranglerfig/migrations/backfill"
@@ -40,11 +41,11 @@ func (e *Engine) Preflight(ctx context.Context, capability string) (map[change.S
 		if err := m.reconnect(ctx); err != nil {
 			return err
 		}
+		var err error
+		if problems, err = m.problems(ctx); err != nil {
+			return err
+		}
 		for side, role := range roles {
-			var err error
-			if problems[side], err = m.db(side).Preflight(ctx, role); err != nil {
-				return fmt.Errorf("preflight of the %s's database: %w", side, err)
-			}
 			if statements[side], err = m.db(side).PrepareStatements(ctx, role); err != nil {
 				return fmt.Errorf("plan the %s's database: %w", side, err)
 			}
@@ -155,22 +156,36 @@ func (m *move) command(ctx context.Context, e cutover.Event, watch Watch) error 
 }
 
 func (m *move) preflight(ctx context.Context) error {
+	found, err := m.problems(ctx)
+	if err != nil {
+		return err
+	}
+	for _, problems := range found {
+		if slices.ContainsFunc(problems, func(p change.Problem) bool { return p.Fatal }) {
+			return &PreflightError{Problems: found}
+		}
+	}
+	return nil
+}
+
+// problems looks at both databases, and holds the one against the other.
+func (m *move) problems(ctx context.Context) (map[change.Side][]change.Problem, error) {
 	found := map[change.Side][]change.Problem{}
-	fatal := false
 	for side, role := range roles {
 		problems, err := m.db(side).Preflight(ctx, role)
 		if err != nil {
-			return fmt.Errorf("preflight of the %s's database: %w", side, err)
+			return nil, fmt.Errorf("preflight of the %s's database: %w", side, err)
 		}
 		found[side] = problems
-		for _, p := range problems {
-			fatal = fatal || p.Fatal
+	}
+	if matcher, ok := m.db(change.Service).(change.Matcher); ok {
+		problems, err := matcher.Match(ctx, m.db(change.Monolith), m.spec.Plan)
+		if err != nil {
+			return nil, fmt.Errorf("preflight of the service's database: %w", err)
 		}
+		found[change.Service] = append(found[change.Service], problems...)
 	}
-	if fatal {
-		return &PreflightError{Problems: found}
-	}
-	return nil
+	return found, nil
 }
 
 // performAtRest performs an action outside a switch, and tells pass of the named

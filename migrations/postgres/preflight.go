@@ -241,11 +241,7 @@ func (db *DB) duplicate(ctx context.Context, t change.Table) (string, error) {
 }
 
 func keyColumns(t change.Table) []string {
-	names := make([]string, len(t.Key))
-	for i, c := range t.Key {
-		names[i] = t.Columns[c]
-	}
-	return names
+	return pick(t.Columns, t.Key)
 }
 
 func isSubset(some, all []string) bool {
