@@ -73,7 +73,7 @@ func (e *env) prepareVerb() *cobra.Command {
 func (e *env) writersVerb() *cobra.Command {
 	var stop bool
 	cmd := verb("writers CAPABILITY", "List who writes a capability's tables",
-		"Lists role, application, address and last statement of everyone seen since data prepare\n--observe. After a cutover the database refuses all of them but the service: whoever is not\nbehind the proxy has to be moved first. --stop ends the observation.", cobra.ExactArgs(1),
+		"Lists role, application, address and last statement of everyone seen since data prepare\n--observe, and marks those that writers: in the file does not name. After a cutover the database refuses all of them but the service: whoever is not\nbehind the proxy has to be moved first. --stop ends the observation.", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, args []string) error {
 			if stop {
 				var s engine.Status
@@ -82,7 +82,7 @@ func (e *env) writersVerb() *cobra.Command {
 				}
 				return e.state(s, "writers are no longer noted")
 			}
-			var seen map[change.Side][]change.Sighting
+			var seen map[change.Side][]api.Writer
 			if err := e.operate(cmd, args[0], "writers", api.OperateRequest{}, &seen); err != nil {
 				return err
 			}
@@ -97,14 +97,18 @@ func (e *env) writersVerb() *cobra.Command {
 	return cmd
 }
 
-func (e *env) renderWriters(seen map[change.Side][]change.Sighting) {
+func (e *env) renderWriters(seen map[change.Side][]api.Writer) {
 	for _, side := range []change.Side{change.Monolith, change.Service} {
 		if all, observed := seen[side]; observed && len(all) == 0 {
 			fmt.Fprintf(e.out, "the %s's database: nobody has written yet\n", side)
 		}
 		for _, s := range seen[side] {
-			fmt.Fprintf(e.out, "%s's %s: %s by role %s, application %q, from %s: %d sessions, last at %s\n  %s\n",
-				side, s.Table, s.Operation, s.Role, s.Application, s.Client, s.Sessions, s.Last.Local().Format(time.DateTime), strings.Join(strings.Fields(s.Statement), " "))
+			mark := "unknown: "
+			if s.Known {
+				mark = ""
+			}
+			fmt.Fprintf(e.out, "%s%s's %s: %s by role %s, application %q, from %s: %d sessions, last at %s\n  %s\n",
+				mark, side, s.Table, s.Operation, s.Role, s.Application, s.Client, s.Sessions, s.Last.Local().Format(time.DateTime), strings.Join(strings.Fields(s.Statement), " "))
 		}
 	}
 }

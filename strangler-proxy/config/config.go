@@ -81,7 +81,8 @@ type Capability struct {
 	// LogBudget bounds the log that either database keeps for the move, in
 	// bytes; 0 is the engine's default.
 	LogBudget int64
-	Contract  string // path of the contract file; empty where there is none
+	Writers   []string // applications that are known to write the data
+	Contract  string   // path of the contract file; empty where there is none
 	Waivers   []Waiver
 	Line      int
 }

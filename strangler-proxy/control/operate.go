@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -104,7 +105,18 @@ func (c *Control) observe(ctx context.Context, p *config.Capability, q api.Opera
 }
 
 func (c *Control) writers(ctx context.Context, p *config.Capability, _ api.OperateRequest, _ *lines) (any, error) {
-	return c.engine.Writers(ctx, p.Name)
+	seen, err := c.engine.Writers(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	writers := map[change.Side][]api.Writer{}
+	for side, all := range seen {
+		writers[side] = []api.Writer{}
+		for _, s := range all {
+			writers[side] = append(writers[side], api.Writer{Sighting: s, Known: slices.Contains(p.Writers, s.Application)})
+		}
+	}
+	return writers, nil
 }
 
 // progress passes a long operation's progress on.

@@ -61,6 +61,13 @@ type Data struct {
 	Last      json.RawMessage       `json:"last_switch,omitempty"`
 }
 
+// Writer is somebody who was seen writing a capability's tables.
+type Writer struct {
+	change.Sighting
+	// Known says that the file declares the application as a writer.
+	Known bool `json:"known"`
+}
+
 // Shadow is what mirroring found on a route.
 type Shadow struct {
 	Route        string       `json:"route"`
