@@ -107,7 +107,7 @@ func TestTheShopRunsOnPostgreSQL(t *testing.T) {
 func postgres(t *testing.T) *harness.Server {
 	t.Helper()
 	server, err := harness.Postgres(t.Context())
-	if errors.Is(err, harness.ErrNoPostgres) && !strings.Contains(os.Getenv("STRANGLER_TEST_REQUIRE"), "postgres") {
+	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
 		t.Skip(err)
 	}
 	if err != nil {

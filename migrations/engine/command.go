@@ -239,7 +239,7 @@ func (m *move) dismantle(ctx context.Context, pass func(point string)) error {
 	}
 	pass("after-monolith")
 	m.mu.Lock()
-	m.verified, m.broken, m.partial = verification{}, nil, nil
+	m.verified, m.broken, m.missed, m.partial = verification{}, nil, false, nil
 	m.retained = map[change.Side]int64{}
 	m.tables = map[string]change.Progress{}
 	m.mu.Unlock()
@@ -394,6 +394,7 @@ func (m *move) confirm(owner change.Side, report verify.Report) {
 		at = max(at, m.verified.At) // the audits of touched keys are further on
 	}
 	m.verified = verification{Owner: owner, At: at, Time: m.e.o.Now(), Rows: report.Rows}
+	m.missed = false
 }
 
 func (m *move) verifyOptions(owner change.Side) verify.Options {

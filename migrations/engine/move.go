@@ -34,6 +34,7 @@ type move struct {
 	kept     verification    // the last one the ledger has: no log above it is forgotten
 	partial  *partial        // a whole verification that has not ended
 	broken   []change.Side   // whose logs have to begin anew before they can be followed
+	missed   bool            // the follower lacks changes, and no clean verification came after
 	gainer   change.Position // end of the gaining side's log when the switch under way began
 	dbs      map[change.Side]change.Database
 	streams  map[change.Side]*stream // by the side they read from
@@ -63,6 +64,7 @@ type detail struct {
 	Verified verification    `json:"verified"`
 	Gainer   change.Position `json:"gainer,omitempty"`
 	Broken   []change.Side   `json:"broken,omitempty"`
+	Missed   bool            `json:"missed,omitempty"`
 	Partial  *partial        `json:"partial,omitempty"`
 	Last     *SwitchResult   `json:"last,omitempty"`
 }
@@ -85,7 +87,7 @@ func (m *move) load(ctx context.Context) error {
 	if err := json.Unmarshal(rec.Detail, &d); err != nil {
 		return fmt.Errorf("read its record: %w", err)
 	}
-	m.state, m.verified, m.kept, m.gainer, m.broken, m.partial, m.last = d.Move, d.Verified, d.Verified, d.Gainer, d.Broken, d.Partial, d.Last
+	m.state, m.verified, m.kept, m.gainer, m.broken, m.missed, m.partial, m.last = d.Move, d.Verified, d.Verified, d.Gainer, d.Broken, d.Missed, d.Partial, d.Last
 	if installed(m.state.Phase) && rec.PlanDigest != m.spec.Plan.Digest() {
 		return fmt.Errorf("the mapping was changed while the move is %s: restore it, or cancel the move and prepare again", m.state.Settled())
 	}
@@ -186,7 +188,7 @@ func (m *move) remember(ctx context.Context) error {
 // record is the move as the ledger keeps it.
 func (m *move) record() (ledger.MoveRecord, verification, error) {
 	m.mu.Lock()
-	d := detail{Move: m.state, Verified: m.verified, Gainer: m.gainer, Broken: m.broken, Partial: m.partial, Last: m.last}
+	d := detail{Move: m.state, Verified: m.verified, Gainer: m.gainer, Broken: m.broken, Missed: m.missed, Partial: m.partial, Last: m.last}
 	digest := m.spec.Plan.Digest()
 	m.mu.Unlock()
 	raw, err := json.Marshal(d)

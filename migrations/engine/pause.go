@@ -17,9 +17,13 @@ import (
 // budget. Routes and owner stay as they are, and so do the fences; only what the
 // move itself does stops, until a person resumes or cancels it.
 
-// DefaultLogBudget bounds the log that a move keeps on either database, in
-// bytes.
-const DefaultLogBudget = 10 << 30
+const (
+	// DefaultLogBudget bounds the log that a move keeps on either database, in
+	// bytes.
+	DefaultLogBudget = 10 << 30
+	// guardEvery is how often the kept logs are looked at.
+	guardEvery = 5 * time.Second
+)
 
 // Resume puts a paused move back to work: logs that broke begin anew, what is
 // not copied yet is copied, and both sides are followed again. What was missed
@@ -82,6 +86,7 @@ func (m *move) pause(ctx context.Context, side change.Side, why string) error {
 	if !slices.Contains(m.broken, side) {
 		m.broken = append(slices.Clone(m.broken), side)
 	}
+	m.missed = true
 	m.mu.Unlock()
 	m.e.o.Log.Warn("move paused", "capability", m.spec.Capability, "side", side, "why", why)
 	return m.save(ctx, string(cutover.Pause), why, nil)
@@ -198,6 +203,3 @@ func size(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %ciB", value, " KMGT"[prefix])
 }
-
-// guardEvery is how often the kept logs are looked at.
-const guardEvery = 5 * time.Second

@@ -40,10 +40,18 @@ func (w *world) mended() {
 	if report.Clean {
 		w.t.Error("nothing was missed during the pause")
 	}
+	st, err := w.engine.Status(context.Background(), "billing")
+	must(w.t, err)
+	if !w.engine.Synced("billing", st.Owner).IsZero() {
+		w.t.Error("a follower that lacks changes may be read")
+	}
 	report, err = w.engine.Verify(context.Background(), "billing", engine.VerifyRequest{Repair: true}, nil)
 	must(w.t, err)
 	if !report.Clean {
 		w.t.Fatalf("not mended: %+v", report)
+	}
+	if w.engine.Synced("billing", st.Owner).IsZero() {
+		w.t.Error("a follower that was mended may not be read")
 	}
 }
 

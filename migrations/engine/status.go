@@ -43,16 +43,19 @@ func (s Status) Rest() bool {
 }
 
 // Synced returns a moment before which everything written to a side has been
-// applied to the other one; zero where nothing follows. It asks no database, so
-// that a proxy may call it for each read. The caller names the side because it
-// hears of a flip before the engine has settled it.
+// applied to the other one; zero where nothing follows, or where changes were
+// missed that no verification has found yet. It asks no database, so that a proxy
+// may call it for each read. The caller names the side because it hears of a flip
+// before the engine has settled it.
 func (e *Engine) Synced(capability string, from change.Side) time.Time {
 	m, err := e.move(capability)
 	if err != nil {
 		return time.Time{}
 	}
-	s := m.stream(from)
-	if s == nil {
+	m.mu.Lock()
+	s, missed := m.streams[from], m.missed
+	m.mu.Unlock()
+	if s == nil || missed {
 		return time.Time{}
 	}
 	s.mu.Lock()
