@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -20,9 +21,11 @@ type Conn struct {
 	Secure bool // it came over TLS
 
 	server *Server
-	raw    syscall.RawConn // of the socket below; nil where there is none
+	socket net.Conn        // what is below, in clear text the same
+	raw    syscall.RawConn // of the socket; nil where there is none
 	ready  func(fd uintptr) bool
-	known  bool // what it speaks; guarded by the server's lock
+	handed *handed // what is below TLS
+	known  bool    // what it speaks; guarded by the server's lock
 
 	lender Lender // of the wait under way
 	got    int
@@ -34,7 +37,8 @@ type Conn struct {
 	mu     sync.Mutex // guards everything below
 	state  state
 	age    uint32 // the sweeper's round in which it became idle
-	nudged bool   // its wait was ended by a deadline that has passed
+	nudged bool   // its wait is ended by a deadline
+	timed  bool   // the caller has set one
 }
 
 // state is what a connection does.
@@ -62,7 +66,11 @@ var (
 )
 
 func newConn(s *Server, conn net.Conn) *Conn {
-	c := &Conn{Conn: conn, server: s, age: s.age.Load()}
+	c := &Conn{Conn: conn, socket: conn, server: s, age: s.age.Load()}
+	if s.tls != nil {
+		c.handed = &handed{Conn: conn}
+		c.Conn, c.Secure = tls.Server(c.handed, s.tls), true
+	}
 	if socket, ok := conn.(syscall.Conn); ok {
 		if raw, err := socket.SyscallConn(); err == nil {
 			c.raw, c.ready = raw, c.tryRead
@@ -179,7 +187,9 @@ func (c *Conn) lookBelow(l Lender) (n int, err error) {
 	if err != nil || !arrived {
 		return 0, err
 	}
+	c.Busy()
 	c.Conn.SetReadDeadline(time.Now().Add(c.server.o.Limits.Head))
+	defer c.Conn.SetReadDeadline(time.Time{})
 	return c.waitForOne(l)
 }
 
@@ -196,6 +206,10 @@ func (c *Conn) rest(as state) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state, c.age = as, c.server.age.Load()
+	if c.timed {
+		c.timed = false
+		c.Conn.SetReadDeadline(time.Time{})
+	}
 	if c.server.draining.Load() {
 		c.nudge()
 	}
@@ -229,6 +243,19 @@ func (c *Conn) Busy() bool {
 	c.nudged = false
 	c.Conn.SetReadDeadline(time.Time{})
 	return false
+}
+
+// SetReadDeadline implements [net.Conn]. The deadline lasts until the next Await.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timed = !t.IsZero()
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements [net.Conn]. For reads it lasts until the next Await.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
 }
 
 // Draining reports whether the server goes away, so that an answer should say

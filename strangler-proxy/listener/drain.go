@@ -54,7 +54,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Lock()
 	for c := range s.conns {
-		c.Conn.Close()
+		c.socket.Close()
 	}
 	s.mu.Unlock()
 	err := s.http2.Server.Close()

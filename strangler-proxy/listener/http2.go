@@ -26,7 +26,7 @@ func newHTTP2(s *Server) *http2Server {
 	h.Server = &http.Server{
 		Handler: http.HandlerFunc(h.answer), Protocols: &protocols,
 		ReadHeaderTimeout: s.o.Limits.Head, IdleTimeout: s.o.Limits.Idle, MaxHeaderBytes: s.o.Limits.HeadBytes,
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: s.o.Limits.Streams},
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: s.o.Limits.Streams, WriteByteTimeout: s.o.Limits.Stall},
 		ErrorLog: log.New(nothing{}, "", 0),
 	}
 	return h
@@ -63,9 +63,15 @@ func (h *http2Server) answer(w http.ResponseWriter, r *http.Request) {
 	s.o.HTTP2.ServeHTTP(w, r)
 }
 
-// take hands a connection over; false: nobody serves it any more.
+// take hands a connection over, as it is where TLS is spoken, because net/http
+// looks into it. false: nobody serves it any more.
 func (h *http2Server) take(c *Conn) bool {
-	conn := &handed{Conn: c.Conn, replay: c.Peeked(), settled: func() { h.server.begun(c) }, ended: func() { h.server.gone(c) }}
+	conn, below := c.Conn, c.handed
+	if below == nil {
+		below = &handed{Conn: c.Conn, replay: c.Peeked()}
+		conn = below
+	}
+	below.settled, below.ended = func() { h.server.begun(c) }, func() { h.server.gone(c) }
 	select {
 	case h.conns <- conn:
 		return true
@@ -93,25 +99,25 @@ func (h *http2Server) Close() error {
 // Addr implements [net.Listener]; there is no address of its own.
 func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 
-// handed is a connection as net/http gets it.
+// handed is what is below a connection that net/http may get.
 type handed struct {
 	net.Conn
-	replay  []byte
-	settled func()
-	ended   func()
+	replay  []byte // the preface
+	settled func() // the HTTP/2 server knows the connection; nil before it is handed over
+	ended   func() // it has closed it
 	asked   atomic.Bool
 	closed  sync.Once
 }
 
-// Read implements [net.Conn]. When it is asked for more than the preface, the
-// HTTP/2 server knows the connection and will tell it of a drain.
+// Read implements [net.Conn]. Once it is asked for more than the preface, the
+// HTTP/2 server will tell the connection of a drain.
 func (h *handed) Read(p []byte) (int, error) {
 	if len(h.replay) > 0 {
 		n := copy(p, h.replay)
 		h.replay = h.replay[n:]
 		return n, nil
 	}
-	if !h.asked.Swap(true) {
+	if h.settled != nil && !h.asked.Swap(true) {
 		h.settled()
 	}
 	return h.Conn.Read(p)
@@ -120,6 +126,8 @@ func (h *handed) Read(p []byte) (int, error) {
 // Close implements [net.Conn].
 func (h *handed) Close() error {
 	err := h.Conn.Close()
-	h.closed.Do(h.ended)
+	if h.ended != nil {
+		h.closed.Do(h.ended)
+	}
 	return err
 }

@@ -10,6 +10,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -26,6 +27,8 @@ type Options struct {
 	HTTP1 func(c *Conn)
 	// HTTP2 answers the requests of HTTP/2 connections; required.
 	HTTP2 http.Handler
+	// TLS is what the server proves itself with; nil serves clear text.
+	TLS *Certificates
 	// Limits bound what clients may take.
 	Limits Limits
 	// Refused is told why something was not served, for the metrics: one of
@@ -36,21 +39,24 @@ type Options struct {
 // Limits bound what clients may take; zero values mean the defaults.
 type Limits struct {
 	Connections int           // open at a time; default 20,000
-	Head        time.Duration // from the first byte of a head to its last; default 10 s
+	Head        time.Duration // from the first byte of a head to its last, and for a TLS handshake; default 10 s
 	Idle        time.Duration // without a request; default 120 s
+	Stall       time.Duration // of an HTTP/2 client that takes no byte; default 60 s
 	Streams     int           // of an HTTP/2 connection at a time; default 250
 	HeadBytes   int           // of an HTTP/2 request's head; default 64 KiB
 }
 
 // What Refused is told.
 const (
-	TooMany = "connections" // there are as many connections as may be
-	Accept  = "accept"      // the kernel gave an error instead of a connection
-	Slow    = "slow"        // the beginning of a connection took too long
+	TooMany   = "connections" // there are as many connections as may be
+	Accept    = "accept"      // the kernel gave an error instead of a connection
+	Handshake = "handshake"   // TLS did not come about
+	ClearText = "clear-text"  // a request came in clear text where TLS is spoken
+	Slow      = "slow"        // a handshake, or the beginning of a first head, took too long
 )
 
 // Reasons lists what Refused may be told.
-var Reasons = []string{TooMany, Accept, Slow}
+var Reasons = []string{TooMany, Accept, Handshake, ClearText, Slow}
 
 func (l Limits) withDefaults() Limits {
 	fill := func(have *time.Duration, otherwise time.Duration) {
@@ -60,6 +66,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	fill(&l.Head, 10*time.Second)
 	fill(&l.Idle, 120*time.Second)
+	fill(&l.Stall, 60*time.Second)
 	if l.Connections == 0 {
 		l.Connections = 20_000
 	}
@@ -76,6 +83,9 @@ func (l Limits) withDefaults() Limits {
 type Server struct {
 	o     Options
 	http2 *http2Server
+	tls   *tls.Config // nil in clear text
+	// partings bounds those who are sent away and may still listen.
+	partings chan struct{}
 
 	draining atomic.Bool
 	age      atomic.Uint32 // counts the sweeper's rounds
@@ -99,9 +109,12 @@ func New(o Options) *Server {
 	if o.Refused == nil {
 		o.Refused = func(string) {}
 	}
-	s := &Server{o: o, stopping: make(chan struct{}), listeners: map[net.Listener]bool{}, conns: map[*Conn]bool{}}
+	s := &Server{o: o, stopping: make(chan struct{}), partings: make(chan struct{}, mostPartings), listeners: map[net.Listener]bool{}, conns: map[*Conn]bool{}}
 	s.changed = sync.NewCond(&s.mu)
 	s.closed, s.close = context.WithCancel(context.Background())
+	if o.TLS != nil {
+		s.tls = o.TLS.config()
+	}
 	s.http2 = newHTTP2(s)
 	return s
 }
@@ -186,7 +199,7 @@ func (s *Server) admit(conn net.Conn) {
 	s.mu.Unlock()
 	if full {
 		s.o.Refused(TooMany)
-		s.tooMany(conn)
+		s.sendAway(c)
 		return
 	}
 	s.wg.Go(func() { s.serve(c) })

@@ -86,6 +86,13 @@ func (e *engine) serve(c *listener.Conn) {
 	}
 }
 
+// endings lists how connections ended for the engine.
+func (e *engine) endings() []error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]error(nil), e.ends...)
+}
+
 // handler answers HTTP/2 with the protocol and the path.
 func (e *engine) handler(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/slow") {
