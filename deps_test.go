@@ -43,6 +43,7 @@ contract-tests/crashes/      : *
 strangler-proxy/route/       : migrations/change
 strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change
 strangler-proxy/upstream/    :
+strangler-proxy/listener/    :
 strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match migrations/change
 strangler-proxy/proxy/       : strangler-proxy/route strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
