@@ -116,6 +116,9 @@ func appendLine(b []byte, f *flight, status int, took time.Duration) []byte {
 	b = appendMillis(b, "ms", took)
 	b = appendNumber(b, "bytes", f.bytes)
 	b = appendText(b, "client", f.asked.client)
+	if f.asked.id != "" {
+		b = appendText(b, "id", f.asked.id)
+	}
 	if f.route != nil && f.route.Owner.Stage != route.Monolith {
 		b = appendText(b, "word", f.route.Owner.String())
 	}
