@@ -24,8 +24,8 @@ type Conn struct {
 	socket net.Conn        // what is below, in clear text the same
 	raw    syscall.RawConn // of the socket; nil where there is none
 	ready  func(fd uintptr) bool
-	handed *handed // what is below TLS
-	known  bool    // what it speaks; guarded by the server's lock
+	below  *below // between TLS, or net/http, and the socket
+	asked  bool   // it has sent a request, or is HTTP/1 and has begun to; guarded by the server's lock
 
 	lender Lender // of the wait under way
 	got    int
@@ -68,8 +68,8 @@ var (
 func newConn(s *Server, conn net.Conn) *Conn {
 	c := &Conn{Conn: conn, socket: conn, server: s, age: s.age.Load()}
 	if s.tls != nil {
-		c.handed = &handed{Conn: conn}
-		c.Conn, c.Secure = tls.Server(c.handed, s.tls), true
+		c.below = &below{Conn: conn}
+		c.Conn, c.Secure = tls.Server(c.below, s.tls), true
 	}
 	if socket, ok := conn.(syscall.Conn); ok {
 		if raw, err := socket.SyscallConn(); err == nil {
@@ -260,7 +260,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // Draining reports whether the server goes away, so that an answer should say
 // that the connection closes.
-func (c *Conn) Draining() bool { return c.server.draining.Load() }
+func (c *Conn) Draining() bool { return c.server.Draining() }
 
 // Closed is done when the server stops waiting for its connections: whatever is
 // done for a client should end.

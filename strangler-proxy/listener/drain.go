@@ -25,16 +25,20 @@ const (
 // already. Idle connections end, and those that are new once they have been
 // answered; busy ones are waited for until ctx is done, whose error is then
 // returned and Close is left to cut them.
+//
+// HTTP/2 connections are told to go away after the new ones among them had
+// their moment. What a client sends after that it must ask again elsewhere, as
+// HTTP/2 has it.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
-	settled := func() bool { return len(s.listeners) == 0 && s.beginning == 0 }
-	if err := s.await(ctx, settled); err != nil {
-		return err
-	}
+	moment, cancel := context.WithTimeout(ctx, firstRequest)
+	// Whoever has not asked by then is not waited for.
+	_ = s.await(moment, func() bool { return len(s.listeners) == 0 && s.beginning == 0 })
+	cancel()
 	if err := s.http2.Shutdown(ctx); err != nil {
 		return err
 	}
-	if err := s.await(ctx, func() bool { return len(s.conns) == 0 && s.streams == 0 }); err != nil {
+	if err := s.await(ctx, func() bool { return len(s.listeners) == 0 && len(s.conns) == 0 && s.streams == 0 }); err != nil {
 		return err
 	}
 	return s.Close()

@@ -1,15 +1,17 @@
 package listener
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"log"
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 )
 
-// http2Server has net/http serve the connections that speak HTTP/2.
+// http2Server has net/http serve the connections that speak HTTP/2. To it, it
+// is the listener.
 type http2Server struct {
 	*http.Server
 	server *Server
@@ -24,7 +26,7 @@ func newHTTP2(s *Server) *http2Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	h.Server = &http.Server{
-		Handler: http.HandlerFunc(h.answer), Protocols: &protocols,
+		Handler: http.HandlerFunc(h.answer), Protocols: &protocols, ConnContext: remember,
 		ReadHeaderTimeout: s.o.Limits.Head, IdleTimeout: s.o.Limits.Idle, MaxHeaderBytes: s.o.Limits.HeadBytes,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: s.o.Limits.Streams, WriteByteTimeout: s.o.Limits.Stall},
 		ErrorLog: log.New(nothing{}, "", 0),
@@ -47,35 +49,47 @@ func (h *http2Server) serve() {
 // answer is the caller's handler, whose requests the server waits for.
 func (h *http2Server) answer(w http.ResponseWriter, r *http.Request) {
 	s := h.server
-	s.mu.Lock()
-	if s.closed.Err() != nil {
-		s.mu.Unlock()
+	c := r.Context().Value(connKey{}).(*Conn)
+	if !s.enter(c) {
 		return // nobody would wait for it
 	}
-	s.streams++
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.streams--
-		s.changed.Broadcast()
-		s.mu.Unlock()
-	}()
+	defer s.leave()
 	s.o.HTTP2.ServeHTTP(w, r)
+}
+
+// enter counts a request of an HTTP/2 connection; false: the server is closed.
+func (s *Server) enter(c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Err() != nil {
+		return false
+	}
+	s.streams++
+	s.begun(c)
+	return true
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams--
+	s.changed.Broadcast()
 }
 
 // take hands a connection over, as it is where TLS is spoken, because net/http
 // looks into it. false: nobody serves it any more.
 func (h *http2Server) take(c *Conn) bool {
-	conn, below := c.Conn, c.handed
-	if below == nil {
-		below = &handed{Conn: c.Conn, replay: c.Peeked()}
-		conn = below
+	conn := c.Conn
+	if !c.Secure {
+		c.below = &below{Conn: c.socket, replay: c.Peeked()}
+		conn = c.below
 	}
-	below.settled, below.ended = func() { h.server.begun(c) }, func() { h.server.gone(c) }
+	c.below.taken = c
 	select {
 	case h.conns <- conn:
 		return true
 	case <-h.done:
+		c.below.taken = nil
 		return false
 	}
 }
@@ -99,35 +113,39 @@ func (h *http2Server) Close() error {
 // Addr implements [net.Listener]; there is no address of its own.
 func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 
-// handed is what is below a connection that net/http may get.
-type handed struct {
+// below is what is below a connection that net/http may get.
+type below struct {
 	net.Conn
-	replay  []byte // the preface
-	settled func() // the HTTP/2 server knows the connection; nil before it is handed over
-	ended   func() // it has closed it
-	asked   atomic.Bool
-	closed  sync.Once
+	replay []byte // the preface
+	taken  *Conn  // net/http has it; nil before
+	closed sync.Once
 }
 
-// Read implements [net.Conn]. Once it is asked for more than the preface, the
-// HTTP/2 server will tell the connection of a drain.
-func (h *handed) Read(p []byte) (int, error) {
-	if len(h.replay) > 0 {
-		n := copy(p, h.replay)
-		h.replay = h.replay[n:]
-		return n, nil
+// Read implements [net.Conn].
+func (b *below) Read(p []byte) (int, error) {
+	if len(b.replay) == 0 {
+		return b.Conn.Read(p)
 	}
-	if h.settled != nil && !h.asked.Swap(true) {
-		h.settled()
-	}
-	return h.Conn.Read(p)
+	n := copy(p, b.replay)
+	b.replay = b.replay[n:]
+	return n, nil
 }
 
 // Close implements [net.Conn].
-func (h *handed) Close() error {
-	err := h.Conn.Close()
-	if h.ended != nil {
-		h.closed.Do(h.ended)
+func (b *below) Close() error {
+	err := b.Conn.Close()
+	if b.taken != nil {
+		b.closed.Do(func() { b.taken.server.gone(b.taken) })
 	}
 	return err
+}
+
+type connKey struct{}
+
+// remember lets a request find its connection.
+func remember(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, conn.(*below).taken)
 }

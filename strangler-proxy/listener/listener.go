@@ -99,7 +99,7 @@ type Server struct {
 	changed   *sync.Cond // one of them has become less
 	listeners map[net.Listener]bool
 	conns     map[*Conn]bool
-	beginning int // connections of which it is not known yet what they speak
+	beginning int // connections that have not asked anything yet
 	streams   int // requests of HTTP/2 connections under way
 }
 
@@ -125,6 +125,9 @@ func (s *Server) Connections() int {
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
+
+// Draining reports whether the server is going away.
+func (s *Server) Draining() bool { return s.draining.Load() }
 
 const (
 	leastPause = 5 * time.Millisecond // after an error of accept
@@ -205,12 +208,10 @@ func (s *Server) admit(conn net.Conn) {
 	s.wg.Go(func() { s.serve(c) })
 }
 
-// begun notes that it is known what a connection speaks.
+// begun notes that a connection has begun to ask, and whom. s.mu is held.
 func (s *Server) begun(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !c.known {
-		c.known = true
+	if !c.asked {
+		c.asked = true
 		s.beginning--
 		s.changed.Broadcast()
 	}
@@ -218,9 +219,9 @@ func (s *Server) begun(c *Conn) {
 
 // gone forgets a connection that has ended.
 func (s *Server) gone(c *Conn) {
-	s.begun(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.begun(c)
 	delete(s.conns, c)
 	s.changed.Broadcast()
 }

@@ -2,7 +2,6 @@ package listener_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -279,31 +278,6 @@ func TestAMethodThatBeginsLikeThePrefaceIsHTTP1ByteByByte(t *testing.T) {
 		if _, body := c.answer(); body != want {
 			t.Errorf("%q was answered %q", line, body)
 		}
-	}
-}
-
-func TestADrainEndsIdleConnectionsAndWaitsForBusyOnes(t *testing.T) {
-	r := run(t, nil)
-	waiting, working := r.dial(t), r.dial(t)
-	waiting.send("GET /a HTTP/1.1\r\n\r\n")
-	waiting.answer()
-	working.send("GET /slow HTTP/1.1\r\n\r\n")
-	<-r.began
-	done := make(chan error, 1)
-	go func() { done <- r.Shutdown(context.Background()) }()
-	waiting.ended()
-	select {
-	case err := <-done:
-		t.Fatalf("the drain did not wait: %v", err)
-	default:
-	}
-	close(r.goOn)
-	res, body := working.answer()
-	if body != "GET /slow HTTP/1.1" || !res.Close {
-		t.Errorf("the busy one was answered %q, close %v", body, res.Close)
-	}
-	if err := <-done; err != nil {
-		t.Error(err)
 	}
 }
 

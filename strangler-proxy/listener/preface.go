@@ -30,7 +30,9 @@ func (s *Server) serve(c *Conn) {
 		handed = s.http2.take(c)
 		return
 	}
+	s.mu.Lock()
 	s.begun(c)
+	s.mu.Unlock()
 	s.o.HTTP1(c)
 }
 
