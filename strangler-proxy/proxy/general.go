@@ -35,7 +35,7 @@ func (h httpFields) Cookie(name string) string {
 func inquire(r *http.Request) asked {
 	return asked{
 		method: r.Method, host: r.Host, target: rawPath(r), query: r.URL.RawQuery, length: r.ContentLength,
-		upgrade: r.Header.Get("Upgrade") != "", client: withoutPort(r.RemoteAddr), fields: httpFields{r},
+		upgrade: r.Header.Get("Upgrade") != "", fields: httpFields{r},
 	}
 }
 
@@ -59,7 +59,7 @@ var errStarting = errors.New("the proxy is starting")
 
 // ServeHTTP decides, holds, forwards: for requests that net/http has read.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f := &flight{asked: inquire(r), obeyed: p.obeyed.Load(), begun: time.Now()}
+	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	out := &answer{ResponseWriter: w, flight: f}
 	defer p.land(f)
 	if status, err := p.admit(r.Context(), f); err != nil {
@@ -78,13 +78,15 @@ func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
 	if f.obeyed == nil {
 		return http.StatusServiceUnavailable, errStarting
 	}
+	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
+	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
 	if err := f.find(); err != nil {
-		p.o.Metrics.refused.WithLabelValues("path").Inc()
+		p.Refused("path")
 		return http.StatusBadRequest, err
 	}
 	if err := p.decide(ctx, f); err != nil {
 		f.err = err
-		p.o.Metrics.refused.WithLabelValues("paused").Inc()
+		p.Refused("paused")
 		return http.StatusServiceUnavailable, err
 	}
 	f.decided = true
@@ -115,7 +117,7 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 // reverseProxy makes what forwards over net/http.
 func (p *Proxy) reverseProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite: rewrite, Transport: forwarder{p}, FlushInterval: -1, BufferPool: &buffers{},
+		Rewrite: p.rewrite, Transport: forwarder{p}, FlushInterval: -1, BufferPool: buffers{},
 		ErrorHandler: p.fail, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		ModifyResponse: p.arrived,
 	}
@@ -123,15 +125,15 @@ func (p *Proxy) reverseProxy() *httputil.ReverseProxy {
 
 // rewrite addresses the outgoing request: the canonical path that was routed,
 // everything else as it came.
-func rewrite(pr *httputil.ProxyRequest) {
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	f := flightOf(pr.In)
 	pr.Out.URL.RawPath = f.path
 	pr.Out.URL.Path = unescape(f.path)
 	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	pr.Out.URL.Fragment = ""
-	pr.Out.Host = pr.In.Host
+	pr.Out.Host = f.hostFor()
 	pr.Out.Trailer = pr.In.Trailer // filled in when the body has been read
-	pr.SetXForwarded()
+	p.o.Forwarding.set(pr.Out.Header, f.told)
 	if upgrade := pr.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
 		// Tunnels of other kinds would bypass every route (h2c, for one).
 		pr.Out.Header.Del("Upgrade")
@@ -147,6 +149,9 @@ func (p *Proxy) arrived(res *http.Response) error {
 	p.wrote(f)
 	if f.fellBack != "" {
 		res.Header.Set("X-Strangler-Fallback", "monolith")
+	}
+	if f.manners().Rewrite {
+		f.rewriteHeader(res.Header)
 	}
 	return nil
 }
