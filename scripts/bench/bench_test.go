@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -10,11 +9,11 @@ import (
 	"testing"
 )
 
-// TestMain performs a step where the bench under test starts this program
-// again.
+// TestMain performs a step, or serves, where the bench under test starts this
+// program again.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == stepWord {
-		os.Exit(run(context.Background(), os.Args[1:]))
+	if len(os.Args) > 1 && (os.Args[1] == stepWord || os.Args[1] == serveWord) {
+		main()
 	}
 	os.Exit(m.Run())
 }

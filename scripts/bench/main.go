@@ -3,9 +3,11 @@
 //
 //	go run ./scripts/bench data [--rows 1000000] [--rounds 3] [--json]
 //	go run ./scripts/bench data --database postgres [--rows 5000000] [--case copy,verify,decode,apply,pause]
+//	go run ./scripts/bench proxy [--case json,tls] [--peers nginx,haproxy] [--requests 20000] [--rounds 5] [--json]
 //
 // It must be started inside the repository: it reads the shop's schema files
-// and its strangler.yaml, so that what is measured is what users run.
+// and its strangler.yaml, and builds the command, so that what is measured is
+// what users run.
 package main
 
 import (
@@ -23,7 +25,8 @@ import (
 
 // benches by the word that starts them.
 var benches = map[string]func(ctx context.Context, args []string, out, errs io.Writer) error{
-	"data": data,
+	"data":  data,
+	"proxy": proxy,
 }
 
 func main() {
@@ -33,10 +36,14 @@ func main() {
 	os.Exit(code)
 }
 
-// run starts a bench, or one step of it when the program started itself.
+// run starts a bench, or one step or server of it when the program started
+// itself.
 func run(ctx context.Context, args []string) int {
 	if len(args) == 1 && args[0] == stepWord {
 		return report(serveStep(ctx, os.Stdin, os.Stdout))
+	}
+	if len(args) == 2 && args[0] == serveWord {
+		return report(serveRole(ctx, args[1], os.Stdout))
 	}
 	if len(args) > 0 {
 		if bench, ok := benches[args[0]]; ok {

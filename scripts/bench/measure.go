@@ -21,8 +21,12 @@ type measure struct {
 	RatioTo map[string]float64 `json:"ratio_to,omitempty"`
 	// Ratios are those of each round, smallest first.
 	Ratios []float64 `json:"ratios,omitempty"`
+	// RatiosTo are those of each round where there are several others.
+	RatiosTo map[string][]float64 `json:"ratios_to,omitempty"`
 	// Rounds are the values of each round, smallest first.
 	Rounds []float64 `json:"rounds,omitempty"`
+	// NotMeasured is why there is no value.
+	NotMeasured string `json:"not_measured,omitempty"`
 }
 
 // single is a measure without rounds.

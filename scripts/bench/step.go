@@ -33,6 +33,7 @@ type step struct {
 	Rows     int    // to fill
 	Rounds   int    // of a step that measures several
 	Profile  string // file for a CPU profile; empty: none
+	Load     *load  // of a proxy
 }
 
 // steps by their names. Each tells progress in rows and returns its result.
@@ -46,6 +47,8 @@ var steps = map[string]func(ctx context.Context, s step, tell func(rows int64)) 
 	"pg-pipe":            pgPipeStep,
 	"pg-copy-and-verify": pgVerifyStep,
 	"pg-pause":           pgPauseStep,
+
+	"load": loadStep,
 }
 
 // result is what a step found.
@@ -59,6 +62,8 @@ type result struct {
 	Verified int64         // rows compared
 
 	Mine, Theirs []float64 // what a step that measures several rounds found
+
+	Load *outcome // what a load of a proxy found
 }
 
 // message is a line from a step to the program that started it.

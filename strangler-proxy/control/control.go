@@ -30,6 +30,7 @@ import (
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/listener"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
@@ -79,8 +80,9 @@ type Control struct {
 	ctx    context.Context
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
-	access io.Closer
-	public *http.Server
+	access *proxy.AccessLog // nil where it is off
+	logged io.Closer        // the file it is written to
+	public *listener.Server
 	admin  *http.Server
 	URL    string        // where clients are served
 	Admin  string        // where the admin API is
@@ -131,11 +133,11 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return errors.Join(err, public.Close())
 	}
-	access, err := c.accessLog(cfg)
-	if err != nil {
+	metrics := proxy.NewMetrics(c.registry)
+	if err := c.openAccessLog(cfg, metrics); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
-	c.build(cfg, access)
+	c.build(cfg, metrics)
 	if err := c.remember(ctx, cfg); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
@@ -153,7 +155,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 }
 
 // build makes the parts and wires them.
-func (c *Control) build(cfg *config.Config, access *slog.Logger) {
+func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	bounds := engine.Bounds{Requests: cfg.Hold.Requests, Bytes: cfg.Hold.Bytes, Wait: cfg.Hold.Wait}
 	c.probes = newProbes()
@@ -165,7 +167,7 @@ func (c *Control) build(cfg *config.Config, access *slog.Logger) {
 		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 	})
 	c.proxy = proxy.New(proxy.Options{
-		Log: access, Metrics: proxy.NewMetrics(c.registry), Key: []byte(c.token), Bounds: bounds,
+		Log: c.access, Metrics: metrics, Key: []byte(c.token), Bounds: bounds,
 		Synced:    func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 		Observers: []proxy.Observer{c.shadow, c.recorder},
 	})
@@ -221,19 +223,20 @@ func Token(cfg *config.Config) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-func (c *Control) accessLog(cfg *config.Config) (*slog.Logger, error) {
+func (c *Control) openAccessLog(cfg *config.Config, m *proxy.Metrics) error {
 	switch cfg.AccessLog {
 	case "off":
-		return nil, nil
+		return nil
 	case "stdout":
-		return slog.New(slog.NewJSONHandler(c.o.Access, nil)), nil
+		c.access = proxy.NewAccessLog(c.o.Access, m)
+		return nil
 	}
 	f, err := os.OpenFile(cfg.Resolve(cfg.AccessLog), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
-		return nil, fmt.Errorf("access_log: %w", err)
+		return fmt.Errorf("access_log: %w", err)
 	}
-	c.access = f
-	return slog.New(slog.NewJSONHandler(f, nil)), nil
+	c.logged, c.access = f, proxy.NewAccessLog(f, m)
+	return nil
 }
 
 const (
@@ -245,14 +248,16 @@ const (
 // serve starts both servers.
 func (c *Control) serve(public, admin net.Listener) {
 	c.URL, c.Admin = "http://"+public.Addr().String(), "http://"+admin.Addr().String()
-	c.public = &http.Server{Handler: c.proxy, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader, IdleTimeout: 2 * time.Minute}
+	c.public = listener.New(listener.Options{HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused})
 	c.admin = &http.Server{Handler: c.handler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader}
-	for server, l := range map[*http.Server]net.Listener{c.public: public, c.admin: admin} {
-		c.wg.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				c.failed <- err
-			}
-		})
+	c.wg.Go(func() { c.ended(c.public.Serve(public)) })
+	c.wg.Go(func() { c.ended(c.admin.Serve(admin)) })
+}
+
+// ended reports a server that was not told to end.
+func (c *Control) ended(err error) {
+	if !errors.Is(err, http.ErrServerClosed) {
+		c.failed <- err
 	}
 }
 
@@ -297,7 +302,10 @@ func (c *Control) Close(ctx context.Context) error {
 	c.wg.Wait()
 	errs = append(errs, c.links.Close(), c.ledger.Close())
 	if c.access != nil {
-		errs = append(errs, c.access.Close())
+		c.access.Close()
+	}
+	if c.logged != nil {
+		errs = append(errs, c.logged.Close())
 	}
 	return errors.Join(errs...)
 }

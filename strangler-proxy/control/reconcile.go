@@ -204,7 +204,7 @@ func (c *Control) connect(cfg *config.Config) error {
 		if c.backends[url] != nil {
 			continue
 		}
-		b, err := upstream.New(name, url)
+		b, err := upstream.New(upstream.Options{Name: name, URLs: []string{url}})
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash/maphash"
-	"net"
 	"net/http"
 	"strings"
 )
@@ -18,63 +17,64 @@ const cookieName = "strangler_id"
 // identity is who sent a request, as far as stickiness and reading one's own
 // writes are concerned.
 type identity struct {
-	canaryKey string   // "" where the client has none yet
-	ids       []uint64 // for reading one's own writes: any of them is the client
+	canaryKey string // "" where the client has none yet
+	ids       [2]uint64
+	n         int
+}
+
+// known returns what a client is recognised by for reading its own writes: any
+// of them is the client.
+func (who *identity) known() []uint64 { return who.ids[:who.n] }
+
+func (who *identity) add(text string) {
+	who.ids[who.n] = maphash.String(seed, text)
+	who.n++
 }
 
 var seed = maphash.MakeSeed()
 
 // identify reads a request's identity. by is the capability's canary key.
-func (p *Proxy) identify(r *http.Request, by string) identity {
+func (p *Proxy) identify(r *asked, by string) (who identity) {
 	if key := declaredKey(r, by); key != "" {
-		return identity{canaryKey: key, ids: []uint64{hash(key)}}
+		who.canaryKey = key
+		who.add(key)
+		return who
 	}
 	// Without a declared key a client may get our cookie between its write and
 	// its read, so it is recognised by whatever else it brings as well.
-	who := identity{canaryKey: p.cookie(r)}
+	who.canaryKey = p.cookie(r)
 	if who.canaryKey != "" {
-		who.ids = append(who.ids, hash(who.canaryKey))
+		who.add(who.canaryKey)
 	}
-	if credentials := r.Header.Get("Authorization"); credentials != "" {
-		return identity{canaryKey: who.canaryKey, ids: append(who.ids, hash(credentials))}
+	if credentials := r.fields.Header("Authorization"); credentials != "" {
+		who.add(credentials)
+	} else {
+		who.add(r.client)
 	}
-	who.ids = append(who.ids, hash(clientIP(r)))
 	return who
 }
 
-func hash(text string) uint64 { return maphash.String(seed, text) }
-
 // declaredKey returns the value of the declared key, or "".
-func declaredKey(r *http.Request, by string) string {
+func declaredKey(r *asked, by string) string {
 	kind, name, _ := strings.Cut(by, ":")
 	switch kind {
 	case "cookie":
-		if c, err := r.Cookie(name); err == nil {
-			return c.Value
-		}
+		return r.fields.Cookie(name)
 	case "header":
-		return r.Header.Get(name)
+		return r.fields.Header(name)
 	case "client-ip":
-		return clientIP(r)
+		return r.client
 	}
 	return ""
 }
 
-func clientIP(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
 // cookie returns the id in our own cookie if its signature is ours.
-func (p *Proxy) cookie(r *http.Request) string {
-	c, err := r.Cookie(cookieName)
-	if err != nil {
+func (p *Proxy) cookie(r *asked) string {
+	value := r.fields.Cookie(cookieName)
+	if value == "" {
 		return ""
 	}
-	id, mac, ok := strings.Cut(c.Value, ".")
+	id, mac, ok := strings.Cut(value, ".")
 	if !ok || !hmac.Equal([]byte(mac), []byte(p.sign(id))) {
 		return ""
 	}
@@ -87,11 +87,29 @@ func (p *Proxy) sign(id string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:12])
 }
 
-// newCookie makes a client sticky from now on.
-func (p *Proxy) newCookie() (id string, cookie *http.Cookie) {
+// newCookie makes a client sticky from now on: its new id, and the value of
+// the Set-Cookie that tells it.
+func (p *Proxy) newCookie() (id, cookie string) {
 	id = rand.Text()
-	return id, &http.Cookie{
+	made := http.Cookie{
 		Name: cookieName, Value: id + "." + p.sign(id), Path: "/", MaxAge: 30 * 24 * 3600,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
+	return id, made.String()
+}
+
+// cookieIn returns a cookie out of the value of a Cookie field: RFC 6265, 4.2.
+func cookieIn(list, name string) (value string, ok bool) {
+	for list != "" {
+		var pair string
+		pair, list, _ = strings.Cut(list, ";")
+		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		if key == name {
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			return value, true
+		}
+	}
+	return "", false
 }

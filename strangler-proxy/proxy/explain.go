@@ -20,35 +20,28 @@ type Explanation struct {
 
 // Explain decides about a request without sending it.
 func (p *Proxy) Explain(r *http.Request) Explanation {
-	s := p.snapshot.Load()
-	if s == nil {
-		return Explanation{Refused: "the proxy is starting"}
+	f := flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load()}
+	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
+	if f.obeyed == nil {
+		return Explanation{Refused: errStarting.Error()}
 	}
-	path, err := route.Canonical(rawPath(r))
-	if err != nil {
-		return Explanation{Refused: err.Error()}
+	if err := f.find(); err != nil {
+		return Explanation{Path: f.path, Refused: err.Error()}
 	}
-	e := Explanation{Path: path}
-	rt, err := s.Table.Lookup(r.Method, r.Host, path)
-	if err != nil {
-		e.Refused = err.Error()
+	e := Explanation{Path: f.path}
+	e.Decision, e.URL = route.Decide(nil, r.Method, route.Client{}, route.Capability{}), f.obeyed.Monolith.URL.String()
+	if f.route == nil {
 		return e
 	}
-	e.Decision, e.URL = route.Decide(nil, r.Method, route.Client{}, route.Capability{}), s.Monolith.URL.String()
-	if rt == nil {
-		return e
-	}
-	c := s.Capabilities[rt.Capability]
-	g, fr := p.gate(rt.Capability)
-	who := p.identify(r, c.CanaryBy)
-	e.Route, e.Capability, e.Owner = rt.ID, rt.Capability, rt.Owner.String()
-	state := p.state(rt.Capability, c, g)
-	e.Decision = route.Decide(rt, r.Method, p.client(nil, rt, who, fr, state.Owner), state)
-	if rt.Owner.Stage == route.Canary && who.canaryKey == "" {
+	f.capability = f.obeyed.capabilities[f.route.Capability]
+	e.Route, e.Capability, e.Owner = f.route.ID, f.route.Capability, f.route.Owner.String()
+	state := p.state(f.capability)
+	e.Decision = route.Decide(f.route, r.Method, p.client(&f, state.Owner, false), state)
+	if f.keyless {
 		e.Decision.Reason += "; the client has no key yet and would get one"
 	}
 	if e.Decision.Side == change.Service {
-		e.URL = c.Service.URL.String()
+		e.URL = f.capability.Service.URL.String()
 	}
 	return e
 }

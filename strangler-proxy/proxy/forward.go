@@ -5,69 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httputil"
-	"strings"
 	"time"
 
 	"stranglerfig/strangler-proxy/upstream"
 )
-
-// forward sends the request on and captures it where an observer wants that.
-func (p *Proxy) forward(w *answer, r *http.Request, f *flight, begun time.Time) {
-	var wanting []Observer
-	for _, o := range p.o.Observers {
-		if o.Wants(f.route, f.decision) {
-			wanting = append(wanting, o)
-		}
-	}
-	ctx := context.WithValue(r.Context(), flightKey{}, f)
-	if len(wanting) == 0 {
-		p.reverse.ServeHTTP(w, r.WithContext(ctx))
-		return
-	}
-	body := &teeBody{ReadCloser: r.Body, to: &capture{}}
-	w.capture = &capture{}
-	in := r.WithContext(ctx)
-	if r.Body == nil || r.Body == http.NoBody {
-		body.ended.Store(true)
-	} else {
-		in.Body = body
-	}
-	header := r.Header.Clone()
-	p.reverse.ServeHTTP(w, in)
-	sent, sentOver := body.to.taken()
-	answered, answeredOver := w.capture.taken()
-	x := &Exchange{
-		Route: f.route, Decision: f.decision, Method: r.Method, Path: f.path, Query: r.URL.RawQuery, Host: r.Host,
-		Header: header, Body: sent, Status: w.status, Answer: w.Header().Clone(), AnswerBody: answered,
-		Truncated: sentOver || answeredOver || !body.ended.Load(), At: begun, Took: time.Since(begun),
-	}
-	if f.fellBack != "" || f.err != nil || w.status == 0 {
-		return // says nothing about the side that was to answer
-	}
-	for _, o := range wanting {
-		o.Observe(x)
-	}
-}
-
-// rewrite addresses the outgoing request: the canonical path that was routed,
-// everything else as it came.
-func rewrite(pr *httputil.ProxyRequest) {
-	f := pr.In.Context().Value(flightKey{}).(*flight)
-	pr.Out.URL.RawPath = f.path
-	pr.Out.URL.Path = unescape(f.path)
-	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
-	pr.Out.URL.Fragment = ""
-	pr.Out.Host = pr.In.Host
-	pr.Out.Trailer = pr.In.Trailer // filled in when the body has been read
-	pr.SetXForwarded()
-	if upgrade := pr.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
-		// Tunnels of other kinds would bypass every route (h2c, for one).
-		pr.Out.Header.Del("Upgrade")
-		pr.Out.Header.Del("Connection")
-	}
-}
 
 // forwarder sends a flight to its target, and to the other backend where that
 // is safe.
@@ -75,18 +18,18 @@ type forwarder struct{ p *Proxy }
 
 // RoundTrip implements [http.RoundTripper].
 func (t forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
-	f := r.Context().Value(flightKey{}).(*flight)
+	f := flightOf(r)
 	if f.other == nil {
 		return f.target.RoundTrip(r)
 	}
-	res, err := askInTime(f.target, r, f.snapshot.FallbackAfter)
+	res, err := askInTime(f.target, r, f.obeyed.FallbackAfter)
 	why := ""
 	switch {
 	case r.Context().Err() != nil:
 		return res, err
 	case err != nil:
 		why = err.Error()
-	case res.StatusCode == http.StatusBadGateway, res.StatusCode == http.StatusServiceUnavailable, res.StatusCode == http.StatusGatewayTimeout:
+	case excuses(res.StatusCode):
 		why = fmt.Sprintf("the service answered %d", res.StatusCode)
 		io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
 		res.Body.Close()
@@ -96,6 +39,11 @@ func (t forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.fellBack = why
 	t.p.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	return f.other.RoundTrip(r.Clone(r.Context()))
+}
+
+// excuses reports whether a status says that somebody else should be asked.
+func excuses(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // askInTime sends a request without a body and gives up when no answer has
@@ -130,42 +78,17 @@ func (c closing) Close() error {
 	return c.ReadCloser.Close()
 }
 
-// arrived sees an answer before the client does: what it has written is noted
-// before it can hear of it and ask. It tells the client where the
-// monolith answered in the service's place.
-func arrived(res *http.Response) error {
-	f := res.Request.Context().Value(flightKey{}).(*flight)
-	f.wrote()
-	if f.fellBack != "" {
-		res.Header.Set("X-Strangler-Fallback", "monolith")
-	}
-	return nil
-}
-
-// fail answers a request that could not be forwarded.
-func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
-	f := r.Context().Value(flightKey{}).(*flight)
-	f.err = err
-	if r.Context().Err() != nil {
-		return // nobody is left to be answered
-	}
+// failed counts a request that its target did not answer, and says how it is
+// answered instead.
+func (p *Proxy) failed(f *flight, err error) (status int, text string) {
 	p.o.Metrics.failures.WithLabelValues(f.target.Name).Inc()
 	var notSent *upstream.NotSentError
-	if errors.As(err, &notSent) {
-		refuse(w, http.StatusServiceUnavailable, f.target.Name+" cannot be reached; nothing was sent")
-		return
+	var timeout net.Error
+	switch {
+	case errors.As(err, &notSent):
+		return http.StatusServiceUnavailable, f.target.Name + " cannot be reached; nothing was sent"
+	case errors.Is(err, upstream.ErrSlow), errors.As(err, &timeout) && timeout.Timeout():
+		return http.StatusGatewayTimeout, f.target.Name + " did not answer in time"
 	}
-	refuse(w, http.StatusBadGateway, f.target.Name+" did not answer")
-}
-
-// refuse answers in the proxy's own words.
-func refuse(w http.ResponseWriter, status int, text string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if status == http.StatusServiceUnavailable || status == http.StatusBadGateway {
-		h.Set("Retry-After", "1")
-	}
-	w.WriteHeader(status)
-	fmt.Fprintf(w, "strangler: %s\n", text)
+	return http.StatusBadGateway, f.target.Name + " did not answer"
 }

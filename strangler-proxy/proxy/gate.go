@@ -44,20 +44,22 @@ func newGate(capability string, bounds engine.Bounds) *gate {
 	return &gate{capability: capability, bounds: bounds, opened: make(chan struct{}), named: make(chan struct{})}
 }
 
-// pass lets a write in, after waiting if need be, and says who owns it. leave
-// must be called when it has been answered.
-func (g *gate) pass(ctx context.Context, size int64) (c route.Capability, waited time.Duration, leave func(), err error) {
+// pass lets a write in, after waiting if need be, and says who owns it. Without
+// an error, leave must be called when it has been answered.
+func (g *gate) pass(ctx context.Context, size int64) (c route.Capability, waited time.Duration, err error) {
 	var deadline <-chan time.Time
-	begun := time.Now()
+	var begun time.Time
 	for {
 		opened, atMost, ok := g.enter(size, deadline == nil)
 		if ok {
 			if deadline != nil {
 				g.unwait(size)
+				waited = time.Since(begun)
 			}
-			return g.now(), time.Since(begun), g.leave, nil
+			return g.now(), waited, nil
 		}
 		if deadline == nil {
+			begun = time.Now()
 			timer := time.NewTimer(atMost + graceAfterHold)
 			defer timer.Stop()
 			deadline = timer.C
@@ -66,10 +68,10 @@ func (g *gate) pass(ctx context.Context, size int64) (c route.Capability, waited
 		case <-opened:
 		case <-deadline:
 			g.unwait(size)
-			return route.Capability{}, time.Since(begun), nil, errPaused
+			return route.Capability{}, time.Since(begun), errPaused
 		case <-ctx.Done():
 			g.unwait(size)
-			return route.Capability{}, time.Since(begun), nil, ctx.Err()
+			return route.Capability{}, time.Since(begun), ctx.Err()
 		}
 	}
 }

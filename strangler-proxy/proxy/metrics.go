@@ -1,6 +1,14 @@
 package proxy
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/route"
+)
 
 // Metrics are the proxy's numbers, for Prometheus.
 type Metrics struct {
@@ -11,6 +19,7 @@ type Metrics struct {
 	failures  *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	epoch     *prometheus.GaugeVec
+	unlogged  prometheus.Counter
 }
 
 // NewMetrics registers the proxy's numbers.
@@ -39,7 +48,109 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		epoch: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "strangler_epoch", Help: "Epoch of the present owner of a capability's writes.",
 		}, []string{"capability"}),
+		unlogged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "strangler_access_log_dropped_total", Help: "Lines of the access log that could not be written.",
+		}),
 	}
-	r.MustRegister(m.requests, m.seconds, m.held, m.fallbacks, m.failures, m.refused, m.epoch)
+	r.MustRegister(m.requests, m.seconds, m.held, m.fallbacks, m.failures, m.refused, m.epoch, m.unlogged)
 	return m
+}
+
+// Refused counts a request that the proxy itself refused.
+func (p *Proxy) Refused(reason string) { p.o.Metrics.refused.WithLabelValues(reason).Inc() }
+
+// counters are a route's numbers, found once: looking them up by their labels
+// for every request would cost more than routing it.
+type counters struct {
+	name  string
+	sides [3]side
+}
+
+// side is a route's numbers for requests that one side answered, or nobody.
+type side struct {
+	classes [6]atomic.Pointer[prometheus.Counter] // of status
+	seconds atomic.Pointer[prometheus.Observer]
+}
+
+func sideIndex(s change.Side) int {
+	switch s {
+	case change.Monolith:
+		return 1
+	case change.Service:
+		return 2
+	}
+	return 0
+}
+
+// count counts an answered request.
+func (m *Metrics) count(c *counters, s change.Side, status int, took time.Duration) {
+	numbers, class := &c.sides[sideIndex(s)], min(status/100, 5)
+	counter := numbers.classes[class].Load()
+	if counter == nil {
+		found := m.requests.WithLabelValues(c.name, string(s), string(rune('0'+class))+"xx")
+		counter = &found
+		numbers.classes[class].Store(counter)
+	}
+	seconds := numbers.seconds.Load()
+	if seconds == nil {
+		found := m.seconds.WithLabelValues(string(s))
+		seconds = &found
+		numbers.seconds.Store(seconds)
+	}
+	(*counter).Inc()
+	(*seconds).Observe(took.Seconds())
+}
+
+// statusGone stands for a client that went away before it was answered.
+const statusGone = 499
+
+// noRoute names requests for what no capability declares.
+const noRoute = "-"
+
+// routeID names the flight's route.
+func (f *flight) routeID() string {
+	if f.route == nil {
+		return noRoute
+	}
+	return f.route.ID
+}
+
+// account counts and logs a request that has ended.
+func (p *Proxy) account(f *flight) {
+	took := time.Since(f.begun)
+	status := f.status
+	if status == 0 {
+		status = statusGone
+	}
+	c := p.undeclared
+	if f.route != nil {
+		c = f.obeyed.counters[f.route]
+	}
+	p.o.Metrics.count(c, f.decision.Side, status, took)
+	if f.held > time.Millisecond {
+		p.o.Metrics.held.Observe(f.held.Seconds())
+	}
+	if p.o.Log != nil {
+		p.o.Log.note(f, status, took)
+	}
+}
+
+// countersOf returns the numbers of a table's routes, those of routes that were
+// there before being kept.
+func countersOf(t *route.Table, before *obeyed) map[*route.Route]*counters {
+	known := map[string]*counters{}
+	if before != nil {
+		for _, c := range before.counters {
+			known[c.name] = c
+		}
+	}
+	all := make(map[*route.Route]*counters, len(t.Routes()))
+	for _, r := range t.Routes() {
+		c := known[r.ID]
+		if c == nil {
+			c = &counters{name: r.ID}
+		}
+		all[r] = c
+	}
+	return all
 }

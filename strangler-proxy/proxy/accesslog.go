@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"io"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stranglerfig/strangler-proxy/route"
+)
+
+// AccessLog writes one line of JSON for each request. Requests never wait for
+// it: lines are written in lots, and those that find the buffer full, because
+// nobody takes what is written, are dropped and counted.
+type AccessLog struct {
+	to      io.Writer
+	dropped prometheus.Counter
+
+	mu      sync.Mutex
+	pending []byte
+
+	full chan struct{} // a lot is ready before its time
+	stop chan struct{}
+	done chan struct{}
+}
+
+const (
+	logLot    = 64 << 10 // bytes that are written at once
+	logBuffer = 4 << 20  // bytes that may wait to be written
+	logEvery  = 200 * time.Millisecond
+)
+
+// NewAccessLog returns a log whose goroutine Close ends.
+func NewAccessLog(to io.Writer, m *Metrics) *AccessLog {
+	l := &AccessLog{to: to, dropped: m.unlogged, full: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	go l.write()
+	return l
+}
+
+// Close writes what is left.
+func (l *AccessLog) Close() {
+	close(l.stop)
+	<-l.done
+}
+
+// write empties the buffer now and then. A lot that cannot be written is lost:
+// there is nobody to tell but the counter.
+func (l *AccessLog) write() {
+	defer close(l.done)
+	tick := time.NewTicker(logEvery)
+	defer tick.Stop()
+	var lot []byte
+	for last := false; !last; {
+		select {
+		case <-tick.C:
+		case <-l.full:
+		case <-l.stop:
+			last = true
+		}
+		l.mu.Lock()
+		lot, l.pending = l.pending, lot[:0]
+		l.mu.Unlock()
+		if len(lot) == 0 {
+			continue
+		}
+		if _, err := l.to.Write(lot); err != nil {
+			l.dropped.Add(float64(lines(lot)))
+		}
+	}
+}
+
+func lines(text []byte) (n int) {
+	for _, c := range text {
+		if c == '\n' {
+			n++
+		}
+	}
+	return n
+}
+
+// note adds the line of a flight that has landed.
+func (l *AccessLog) note(f *flight, status int, took time.Duration) {
+	l.mu.Lock()
+	if len(l.pending) > logBuffer {
+		l.mu.Unlock()
+		l.dropped.Inc()
+		return
+	}
+	before := len(l.pending)
+	l.pending = appendLine(l.pending, f, status, took)
+	ready := before < logLot && len(l.pending) >= logLot
+	l.mu.Unlock()
+	if ready {
+		select {
+		case l.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// appendLine renders what is known of a flight.
+func appendLine(b []byte, f *flight, status int, took time.Duration) []byte {
+	b = append(b, `{"time":"`...)
+	b = f.begun.AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
+	b = append(b, `","msg":"request"`...)
+	b = appendText(b, "method", f.asked.method)
+	b = appendText(b, "path", f.path)
+	b = appendNumber(b, "status", int64(status))
+	b = appendText(b, "route", f.routeID())
+	b = appendText(b, "owner", string(f.decision.Side))
+	b = appendNumber(b, "epoch", int64(f.decision.Epoch))
+	b = appendText(b, "why", f.decision.Reason)
+	b = appendMillis(b, "ms", took)
+	b = appendNumber(b, "bytes", f.bytes)
+	b = appendText(b, "client", f.asked.client)
+	if f.asked.id != "" {
+		b = appendText(b, "id", f.asked.id)
+	}
+	if f.route != nil && f.route.Owner.Stage != route.Monolith {
+		b = appendText(b, "word", f.route.Owner.String())
+	}
+	if f.held > time.Millisecond {
+		b = appendMillis(b, "held_ms", f.held)
+	}
+	if f.fellBack != "" {
+		b = appendText(b, "fallback", f.fellBack)
+	}
+	if f.err != nil {
+		b = appendText(b, "error", f.err.Error())
+	}
+	return append(b, '}', '\n')
+}
+
+func appendKey(b []byte, key string) []byte {
+	b = append(b, ',', '"')
+	b = append(b, key...)
+	return append(b, '"', ':')
+}
+
+func appendNumber(b []byte, key string, n int64) []byte {
+	return strconv.AppendInt(appendKey(b, key), n, 10)
+}
+
+func appendMillis(b []byte, key string, d time.Duration) []byte {
+	return strconv.AppendFloat(appendKey(b, key), float64(d.Microseconds())/1000, 'f', -1, 64)
+}
+
+// appendText quotes by JSON's rules; what is not UTF-8 becomes U+FFFD.
+func appendText(b []byte, key, text string) []byte {
+	b = append(appendKey(b, key), '"')
+	clean := 0 // up to here it is written
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			i++
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if r, size := utf8.DecodeRuneInString(text[i:]); r != utf8.RuneError || size > 1 {
+				i += size
+				continue
+			}
+		}
+		b = append(b, text[clean:i]...)
+		switch {
+		case c >= utf8.RuneSelf:
+			b = append(b, `\ufffd`...)
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		default:
+			const digits = "0123456789abcdef"
+			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		}
+		i++
+		clean = i
+	}
+	return append(append(b, text[clean:]...), '"')
+}

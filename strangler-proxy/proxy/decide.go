@@ -1,0 +1,216 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/upstream"
+)
+
+// asked is a request as far as a decision needs it, whichever engine has read
+// it.
+type asked struct {
+	method, host string
+	target       string // the path as it was sent
+	query        string
+	length       int64  // of the body, -1 where it is not known before its end
+	upgrade      bool   // the client wants another protocol
+	client       string // address of the client, without a port
+	id           string // of the request; "" where it has none
+	fields       fields
+}
+
+// fields are a request's header.
+type fields interface {
+	// Header returns the first value of a field.
+	Header(name string) string
+	// Cookie returns the value of a cookie.
+	Cookie(name string) string
+}
+
+// obeyed is a snapshot with what the proxy keeps beside it.
+type obeyed struct {
+	*Snapshot
+	capabilities map[string]*capability
+	counters     map[*route.Route]*counters
+}
+
+// capability is what the proxy keeps of one.
+type capability struct {
+	Capability
+	name  string
+	gate  *gate
+	fresh *fresh
+}
+
+// find canonicalises the path and looks up its route.
+func (f *flight) find() error {
+	path, err := route.Canonical(f.asked.target)
+	if err != nil {
+		return err
+	}
+	f.path = path
+	f.route, err = f.obeyed.Table.Lookup(f.asked.method, f.asked.host, path)
+	return err
+}
+
+// decide fills in who answers, waiting where nobody may yet. The flight is
+// left, by [flight.land], when the request has been answered; that is what a
+// switch waits for.
+func (p *Proxy) decide(ctx context.Context, f *flight) error {
+	if f.route == nil {
+		f.decision = route.Decide(nil, f.asked.method, route.Client{}, route.Capability{})
+		f.target = f.obeyed.Monolith
+		return nil
+	}
+	c := f.obeyed.capabilities[f.route.Capability]
+	f.capability = c
+	writes := f.route.WritesWith(f.asked.method)
+	if c.Data && !writes {
+		// Whoever owns: neither side may answer before that is known.
+		if err := c.gate.awaitOwner(ctx); err != nil {
+			return err
+		}
+	}
+	state := p.state(c)
+	client := p.client(f, state.Owner, true)
+	f.decision = route.Decide(f.route, f.asked.method, client, state)
+	if c.Data && writes {
+		passed, held, err := c.gate.pass(ctx, f.asked.length)
+		f.held = held
+		if err != nil {
+			return err
+		}
+		f.inside = c.gate
+		f.decision = route.Decide(f.route, f.asked.method, client, passed)
+	}
+	f.target, f.other = f.obeyed.Monolith, nil
+	if f.decision.Side == change.Service {
+		f.target = c.Service
+		if mayFallBack(f, state, client) {
+			f.other = f.obeyed.Monolith
+		}
+	}
+	return nil
+}
+
+// state returns what decisions about a capability depend on now.
+func (p *Proxy) state(c *capability) route.Capability {
+	if !c.Data {
+		return route.Capability{}
+	}
+	state := c.gate.now()
+	state.Stale = time.Since(p.o.Synced(c.name, state.Owner)) > p.o.StaleAfter
+	return state
+}
+
+// client returns what decisions about a client depend on. Where a canary needs
+// a key and the client has none, it is given one, if there is an answer to
+// give it with.
+func (p *Proxy) client(f *flight, owner change.Side, give bool) route.Client {
+	stage := f.route.Owner.Stage
+	if !f.capability.Data && stage != route.Canary && stage != route.Shadow {
+		return route.Client{}
+	}
+	who := p.identify(&f.asked, f.capability.CanaryBy)
+	var c route.Client
+	if f.capability.Data {
+		c.Fresh = f.capability.fresh.is(who.known(), p.o.Synced(f.capability.name, owner))
+	}
+	switch stage {
+	case route.Shadow:
+		c.Bucket = rand.IntN(10_000) // a share of requests, not of clients
+	case route.Canary:
+		key := who.canaryKey
+		if key == "" {
+			f.keyless = true
+			if give {
+				key, f.cookie = p.newCookie()
+			}
+		}
+		c.Bucket = route.Bucket(f.route.Capability, key)
+	}
+	return c
+}
+
+// mayFallBack says whether the monolith may answer in the service's place: a
+// safe read without a body, by a client that would not miss its own writes,
+// from data that is not stale.
+func mayFallBack(f *flight, state route.Capability, cl route.Client) bool {
+	if f.route.Writes || !route.Reads(f.asked.method) || f.asked.length != 0 || f.asked.upgrade {
+		return false
+	}
+	return !state.Data || state.Owner == change.Monolith || !state.Stale && !cl.Fresh
+}
+
+// wrote remembers that a client has written, whatever the route: an order may
+// make an invoice, and whoever ordered looks for it next. It is noted before
+// the client can hear of the answer and ask, and once more when all is said,
+// should the write be committed only then.
+func (p *Proxy) wrote(f *flight) {
+	if f.decided && !route.Reads(f.asked.method) {
+		now := time.Now()
+		for name, c := range f.obeyed.capabilities {
+			if c.Data {
+				who := p.identify(&f.asked, c.CanaryBy)
+				c.fresh.note(who.known(), now, p.o.Synced(name, c.gate.now().Owner))
+			}
+		}
+	}
+}
+
+// flight is one request on its way.
+type flight struct {
+	asked      asked
+	from       origin
+	told       []http1.Field // what backends are told about the client
+	obeyed     *obeyed
+	begun      time.Time
+	path       string // canonical
+	route      *route.Route
+	capability *capability
+	decided    bool
+	decision   route.Decision
+	target     *upstream.Backend
+	other      *upstream.Backend // asked instead if that is safe; nil: nobody is
+	inside     *gate             // which counts this write as under way
+	keyless    bool              // a canary's client without a key
+	cookie     string            // Set-Cookie that makes the client sticky; "" where it is, or need not be
+	fellBack   string            // why, if it did
+	err        error
+	held       time.Duration
+	status     int   // answered; 0: nothing was
+	bytes      int64 // of the answer's body
+}
+
+// manners are how the target likes to be spoken to.
+func (f *flight) manners() Manners {
+	if len(f.obeyed.Manners) == 0 {
+		return Manners{}
+	}
+	return f.obeyed.Manners[f.target]
+}
+
+// hostFor is the host that the target is asked for.
+func (f *flight) hostFor() string {
+	if f.asked.host == "" || f.manners().OwnHost {
+		return f.target.URL.Host
+	}
+	return f.asked.host
+}
+
+// land ends a flight.
+func (p *Proxy) land(f *flight) {
+	if f.inside != nil {
+		p.wrote(f)
+		f.inside.leave()
+		f.inside = nil
+	} else {
+		p.wrote(f)
+	}
+	p.account(f)
+}

@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+)
+
+// flightKey finds a request's flight in its context.
+type flightKey struct{}
+
+func flightOf(r *http.Request) *flight { return r.Context().Value(flightKey{}).(*flight) }
+
+// httpFields are the header of a request that net/http has read.
+type httpFields struct{ *http.Request }
+
+// Header implements [fields].
+func (h httpFields) Header(name string) string { return h.Request.Header.Get(name) }
+
+// Cookie implements [fields].
+func (h httpFields) Cookie(name string) string {
+	if c, err := h.Request.Cookie(name); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+// inquire reads from a request what decisions need.
+func inquire(r *http.Request) asked {
+	return asked{
+		method: r.Method, host: r.Host, target: rawPath(r), query: r.URL.RawQuery, length: r.ContentLength,
+		upgrade: r.Header.Get("Upgrade") != "", fields: httpFields{r},
+	}
+}
+
+// rawPath returns the path as it was sent.
+func rawPath(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		return path
+	}
+	return r.URL.EscapedPath()
+}
+
+func withoutPort(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}
+
+var errStarting = errors.New("the proxy is starting")
+
+// ServeHTTP decides, holds, forwards: for requests that net/http has read.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
+	out := &answer{ResponseWriter: w, flight: f}
+	defer p.land(f)
+	if status, err := p.admit(r.Context(), f); err != nil {
+		refuse(out, status, err.Error())
+		return
+	}
+	if f.cookie != "" {
+		w.Header().Add("Set-Cookie", f.cookie)
+	}
+	p.forward(out, r, f)
+}
+
+// admit finds the route and decides, or says with what status the proxy itself
+// answers.
+func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
+	if f.obeyed == nil {
+		return http.StatusServiceUnavailable, errStarting
+	}
+	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
+	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
+	if err := f.find(); err != nil {
+		p.Refused("path")
+		return http.StatusBadRequest, err
+	}
+	if err := p.decide(ctx, f); err != nil {
+		f.err = err
+		p.Refused("paused")
+		return http.StatusServiceUnavailable, err
+	}
+	f.decided = true
+	return 0, nil
+}
+
+// forward sends the request on and captures it where an observer wants that.
+func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
+	in := r.WithContext(context.WithValue(r.Context(), flightKey{}, f))
+	wanting := p.wanting(f)
+	if len(wanting) == 0 {
+		p.reverse.ServeHTTP(w, in)
+		return
+	}
+	body := &teeBody{ReadCloser: r.Body, to: &capture{}}
+	w.capture = &capture{}
+	if r.Body == nil || r.Body == http.NoBody {
+		body.to.end()
+	} else {
+		in.Body = body
+	}
+	header := r.Header.Clone()
+	p.reverse.ServeHTTP(w, in) // panics where the answer is broken off
+	w.capture.end()
+	p.observe(wanting, f, exchangeOf(f, header, w.Header().Clone(), body.to, w.capture))
+}
+
+// reverseProxy makes what forwards over net/http.
+func (p *Proxy) reverseProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: p.rewrite, Transport: forwarder{p}, FlushInterval: -1, BufferPool: buffers{},
+		ErrorHandler: p.fail, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ModifyResponse: p.arrived,
+	}
+}
+
+// rewrite addresses the outgoing request: the canonical path that was routed,
+// everything else as it came.
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
+	f := flightOf(pr.In)
+	pr.Out.URL.RawPath = f.path
+	pr.Out.URL.Path = unescape(f.path)
+	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
+	pr.Out.URL.Fragment = ""
+	pr.Out.Host = f.hostFor()
+	pr.Out.Trailer = pr.In.Trailer // filled in when the body has been read
+	p.o.Forwarding.set(pr.Out.Header, f.told)
+	if upgrade := pr.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
+		// Tunnels of other kinds would bypass every route (h2c, for one).
+		pr.Out.Header.Del("Upgrade")
+		pr.Out.Header.Del("Connection")
+	}
+}
+
+// arrived sees an answer before the client does: what it has written is noted
+// before it can hear of it and ask. It tells the client where the
+// monolith answered in the service's place.
+func (p *Proxy) arrived(res *http.Response) error {
+	f := flightOf(res.Request)
+	p.wrote(f)
+	if f.fellBack != "" {
+		res.Header.Set("X-Strangler-Fallback", "monolith")
+	}
+	if f.manners().Rewrite {
+		f.rewriteHeader(res.Header)
+	}
+	return nil
+}
+
+// fail answers a request that could not be forwarded.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := flightOf(r)
+	f.err = err
+	if r.Context().Err() != nil {
+		return // nobody is left to be answered
+	}
+	status, text := p.failed(f, err)
+	refuse(w, status, text)
+}
+
+// refuse answers in the proxy's own words.
+func refuse(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if status == http.StatusServiceUnavailable || status == http.StatusBadGateway {
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "strangler: %s\n", text)
+}

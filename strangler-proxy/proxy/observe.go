@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"stranglerfig/strangler-proxy/route"
+)
+
+// Observer sees exchanges after they were answered.
+type Observer interface {
+	// Wants reports whether the exchange that begins is to be captured.
+	Wants(r *route.Route, d route.Decision) bool
+	// Observe takes a captured exchange. It must not block.
+	Observe(x *Exchange)
+}
+
+// Exchange is a captured request with its answer.
+type Exchange struct {
+	Route      *route.Route // nil where none is declared
+	Decision   route.Decision
+	Method     string
+	Path       string // canonical
+	Query      string
+	Host       string
+	Header     http.Header // of the request
+	Body       []byte      // of the request
+	Status     int
+	Answer     http.Header
+	AnswerBody []byte
+	Truncated  bool // a body was longer than [CaptureLimit], or not wanted to its end
+	At         time.Time
+	Took       time.Duration
+}
+
+// CaptureLimit bounds each captured body, in bytes.
+const CaptureLimit = 256 << 10
+
+// wanting lists who wants to see a flight's exchange.
+func (p *Proxy) wanting(f *flight) (who []Observer) {
+	for _, o := range p.o.Observers {
+		if o.Wants(f.route, f.decision) {
+			who = append(who, o)
+		}
+	}
+	return who
+}
+
+// exchangeOf makes of a flight what observers see.
+func exchangeOf(f *flight, header, answer http.Header, body, answered *capture) *Exchange {
+	x := &Exchange{
+		Route: f.route, Decision: f.decision, Method: f.asked.method, Path: f.path, Query: f.asked.query, Host: f.asked.host,
+		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun),
+	}
+	var sentWhole, answeredWhole bool
+	x.Body, sentWhole = body.taken()
+	x.AnswerBody, answeredWhole = answered.taken()
+	x.Truncated = !sentWhole || !answeredWhole
+	return x
+}
+
+// observe shows an exchange, unless it says nothing about the side that was to
+// answer.
+func (p *Proxy) observe(who []Observer, f *flight, x *Exchange) {
+	if f.fellBack != "" || f.err != nil || f.status == 0 {
+		return
+	}
+	for _, o := range who {
+		o.Observe(x)
+	}
+}
+
+// capture keeps the beginning of a body. A request's body may still be read
+// when its answer has ended.
+type capture struct {
+	mu    sync.Mutex
+	bytes []byte
+	over  bool // there was more
+	ended bool // all of it was seen
+}
+
+// taken returns what was kept so far, and whether that is the whole body.
+func (c *capture) taken() (bytes []byte, whole bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clip(c.bytes), c.ended && !c.over
+}
+
+// keep adds to what is kept, if anything is.
+func (c *capture) keep(b []byte, end bool) {
+	if c == nil {
+		return
+	}
+	c.add(b)
+	if end {
+		c.end()
+	}
+}
+
+// end notes that the body was seen to its end.
+func (c *capture) end() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+}
+
+func (c *capture) add(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	room := CaptureLimit - len(c.bytes)
+	if len(b) > room {
+		c.over = true
+		b = b[:room]
+	}
+	c.bytes = append(c.bytes, b...)
+}
+
+// teeBody captures a request body as it is read.
+type teeBody struct {
+	io.ReadCloser
+	to *capture
+}
+
+func (t *teeBody) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	t.to.add(b[:n])
+	if err == io.EOF {
+		t.to.end()
+	}
+	return n, err
+}
