@@ -26,6 +26,12 @@ const (
 // answered; busy ones are waited for until ctx is done, whose error is then
 // returned and Close is left to cut them.
 //
+// Nobody who had asked is dropped: a request that has arrived when its idle
+// connection is looked at for the last time is answered. What can still be lost
+// is what is on its way at that moment, and a connection that the kernel accepts
+// between our last look and the end of the listening socket; both are reset
+// before a byte of an answer, so that clients may ask again.
+//
 // HTTP/2 connections are told to go away after the new ones among them had
 // their moment. What a client sends after that it must ask again elsewhere, as
 // HTTP/2 has it.
