@@ -66,9 +66,9 @@ type Control struct {
 
 	mu       sync.Mutex // guards everything below
 	cfg      *config.Config
-	raw      []byte // the text that cfg was parsed from
-	problem  string // why the file on disk is not in force
-	backends map[string]*upstream.Backend
+	raw      []byte                       // the text that cfg was parsed from
+	problem  string                       // why the file on disk is not in force
+	backends map[string]*upstream.Backend // by their keys in the config
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
 	obeyed   struct {          // what the proxy was told last
@@ -329,9 +329,9 @@ func (c *Control) sides(capability string) (monolith, service *upstream.Backend)
 		return nil, nil
 	}
 	if p, ok := c.cfg.Capability(capability); ok {
-		service = c.backends[p.Service.URL]
+		service = c.backends[p.Service.Key()]
 	}
-	return c.backends[c.cfg.Monolith.URL], service
+	return c.backends[c.cfg.Monolith.Key()], service
 }
 
 // sideConfig returns what the config says about one side of a capability.
