@@ -71,6 +71,10 @@ type Control struct {
 	backends map[string]*upstream.Backend // by their keys in the config
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
+	obeyed   struct {          // what the proxy was told last
+		config *config.Config
+		actual map[string]route.Owner
+	}
 	unopened map[string]string // capability -> why its move could not be opened
 	// publications counts the switches whose owners were named; unwritten marks
 	// those whose words could not be saved in the file.

@@ -183,6 +183,10 @@ func (c *Control) remember(ctx context.Context, cfg *config.Config) error {
 func (c *Control) obey(cfg *config.Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.obeyed.config == cfg && maps.Equal(c.obeyed.actual, c.actual) {
+		return
+	}
+	c.obeyed.config, c.obeyed.actual = cfg, maps.Clone(c.actual)
 	routes := cfg.AllRoutes()
 	for i, r := range routes {
 		routes[i].Owner = c.actual[r.ID]

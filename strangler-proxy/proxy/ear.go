@@ -77,7 +77,7 @@ func (c *conn) hush() {
 	e.stop.Store(true)
 	c.client.SetReadDeadline(past)
 	if c.up != nil {
-		c.up.SetWriteDeadline(past)
+		c.up.Conn.SetWriteDeadline(past) // beneath what the ear may be noting
 	}
 	<-e.done
 	c.ear = nil

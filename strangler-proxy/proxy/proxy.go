@@ -62,7 +62,8 @@ type Proxy struct {
 	o          Options
 	obeyed     atomic.Pointer[obeyed]
 	reverse    *httputil.ReverseProxy
-	undeclared *counters // of requests for what no capability declares
+	undeclared *counters    // of requests for what no capability declares
+	underWay   atomic.Int64 // requests
 
 	mu    sync.Mutex
 	known map[string]*capability

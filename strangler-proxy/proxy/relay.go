@@ -175,6 +175,7 @@ func (c *conn) abort() {
 // send writes the request, with what is at hand of its body, and lets the ear
 // send on the rest.
 func (c *conn) send() error {
+	f := &c.flight
 	c.out = c.appendRequest(c.out[:0])
 	if !c.body.done {
 		var used int
@@ -184,7 +185,7 @@ func (c *conn) send() error {
 		}
 		c.in.use(used)
 	}
-	c.up.SetWriteDeadline(time.Now().Add(c.proxy.o.Limits.BodyTimeout))
+	c.up.MayTake(f.begun.Add(f.held), c.proxy.o.Limits.BodyTimeout)
 	if _, err := c.up.Write(c.out); err != nil {
 		return err
 	}
@@ -244,10 +245,12 @@ func (c *conn) readAnswerHead(limit time.Duration) (string, error) {
 func (c *conn) readBack(limit time.Duration) error {
 	if c.ear == nil {
 		soon := watchAfter
-		if limit > 0 {
-			soon = min(soon, limit)
+		if limit > 0 && limit < 2*soon {
+			soon = limit
+			c.up.SetReadDeadline(time.Now().Add(soon))
+		} else {
+			c.up.MaySend(time.Now(), soon)
 		}
-		c.up.SetReadDeadline(time.Now().Add(soon))
 		_, err := c.back.fill(c.up)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || soon == limit {
 			return answerError(err)

@@ -23,6 +23,8 @@ type Conn struct {
 	since    time.Time // it is idle
 	closed   atomic.Bool
 	peek     func(fd uintptr)
+	takeBy   time.Time // deadline of what is written
+	sendBy   time.Time // deadline of what is read
 	quiet    bool // what peek found
 }
 
@@ -46,6 +48,36 @@ func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 // CloseWrite tells the backend that nothing more will be sent.
 func (c *Conn) CloseWrite() error {
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// MayTake gives the backend a time to take what is written. Deadlines cost
+// something, so one that is off by less than an eighth stays.
+func (c *Conn) MayTake(now time.Time, limit time.Duration) {
+	if by := now.Add(limit); by.Sub(c.takeBy) > limit/8 {
+		c.Conn.SetWriteDeadline(by)
+		c.takeBy = by
+	}
+}
+
+// MaySend gives the backend a time to send something, or up to half as much
+// again: see MayTake.
+func (c *Conn) MaySend(now time.Time, limit time.Duration) {
+	if d := c.sendBy.Sub(now); d < limit || d > 2*limit {
+		c.sendBy = now.Add(limit + limit/2)
+		c.Conn.SetReadDeadline(c.sendBy)
+	}
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.sendBy = time.Time{}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.takeBy = time.Time{}
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // Close ends the connection. Closing it again does nothing.
