@@ -179,6 +179,9 @@ func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 		Limits: proxy.Limits{
 			Requests: int64(cfg.Limits.Requests), Head: int(cfg.Limits.Head), Body: cfg.Limits.Body, HeadTimeout: cfg.Limits.HeadTimeout, BodyTimeout: cfg.Limits.BodyTimeout,
 		},
+		Panicked: func(reason any, stack []byte) {
+			c.o.Log.Error("a request could not be handled, and its connection was ended; please report this", "reason", fmt.Sprint(reason), "stack", string(stack))
+		},
 		Forwarding: proxy.Forwarding{Trusted: cfg.Trusted, Style: proxy.Style(cfg.Forwarded), RequestID: cfg.RequestID},
 		Synced:     func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 		Observers:  []proxy.Observer{c.shadow, c.recorder},

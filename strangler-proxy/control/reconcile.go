@@ -15,7 +15,6 @@ import (
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
-	"stranglerfig/strangler-proxy/upstream"
 )
 
 const (
