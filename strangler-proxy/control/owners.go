@@ -196,11 +196,11 @@ func (c *Control) obey(cfg *config.Config) {
 		panic("a config that was checked does not compile: " + problems[0].Text)
 	}
 	s := &proxy.Snapshot{
-		Table: table, Monolith: c.backends[cfg.Monolith.URL], FallbackAfter: fallbackAfter,
-		Capabilities: map[string]proxy.Capability{},
+		Table: table, Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter,
+		Capabilities: map[string]proxy.Capability{}, Manners: c.manners(cfg),
 	}
 	for _, p := range cfg.Capabilities {
-		s.Capabilities[p.Name] = proxy.Capability{Service: c.backends[p.Service.URL], CanaryBy: p.CanaryBy, Data: p.Data != nil}
+		s.Capabilities[p.Name] = proxy.Capability{Service: c.backends[p.Service.Key()], CanaryBy: p.CanaryBy, Data: p.Data != nil}
 	}
 	c.proxy.Obey(s)
 }

@@ -116,6 +116,8 @@ func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 // below is what is below a connection that net/http may get.
 type below struct {
 	net.Conn
+	now    bool // reads do not wait, but take what the file descriptor has
+	fd     int
 	replay []byte // the preface
 	taken  *Conn  // net/http has it; nil before
 	closed sync.Once
@@ -123,6 +125,9 @@ type below struct {
 
 // Read implements [net.Conn].
 func (b *below) Read(p []byte) (int, error) {
+	if b.now {
+		return readNow(b.fd, p)
+	}
 	if len(b.replay) == 0 {
 		return b.Conn.Read(p)
 	}

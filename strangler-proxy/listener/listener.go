@@ -88,15 +88,16 @@ type Server struct {
 	partings chan struct{}
 
 	draining atomic.Bool
+	until    time.Time     // how long connections may still wait; set before draining is
 	age      atomic.Uint32 // counts the sweeper's rounds
 	closed   context.Context
 	close    context.CancelFunc
-	stopping chan struct{} // closed when draining begins
-	begin    sync.Once
+	stopping chan struct{}  // closed when draining begins
 	wg       sync.WaitGroup // every goroutine of the server
 
 	mu        sync.Mutex // guards everything below
 	changed   *sync.Cond // one of them has become less
+	started   bool
 	listeners map[net.Listener]bool
 	conns     map[*Conn]bool
 	beginning int // connections that have not asked anything yet
@@ -138,7 +139,6 @@ const (
 // http.ErrServerClosed. No error of a single connection ends it, nor does a
 // lack of file descriptors: it tries again after a pause.
 func (s *Server) Serve(l net.Listener) error {
-	s.begin.Do(s.start)
 	if !s.listen(l) {
 		return errors.Join(http.ErrServerClosed, l.Close())
 	}
@@ -166,17 +166,18 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// start starts what serves all listeners.
-func (s *Server) start() {
-	s.wg.Go(s.http2.serve)
-	s.wg.Go(s.sweep)
-}
-
+// listen notes a listener, and with the first one starts what serves them all.
+// false: the server is going away.
 func (s *Server) listen(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() {
 		return false
+	}
+	if !s.started {
+		s.started = true
+		s.wg.Go(s.http2.serve)
+		s.wg.Go(s.sweep)
 	}
 	s.listeners[l] = true
 	return true

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"stranglerfig/strangler-proxy/listener"
 )
 
@@ -281,22 +283,64 @@ func TestAMethodThatBeginsLikeThePrefaceIsHTTP1ByteByByte(t *testing.T) {
 	}
 }
 
-func TestAnIdleConnectionEndsAfterItsTime(t *testing.T) {
-	r := run(t, func(o *listener.Options) { o.Limits.Idle = 8 * time.Millisecond })
-	r.dial(t).ended()
-	eventually(t, "the end of the connection", func() bool { return r.Connections() == 0 })
+func TestADeadlineOfTheEngineEndsWithTheNextAwait(t *testing.T) {
+	errs := make(chan error, 2)
+	r := run(t, func(o *listener.Options) {
+		o.HTTP1 = func(c *listener.Conn) {
+			l := &lender{buf: make([]byte, 100)}
+			_, err := c.Await(l)
+			errs <- err
+			c.SetDeadline(time.Unix(1, 0))
+			_, err = c.Await(l)
+			errs <- err
+		}
+	})
+	c := r.dial(t)
+	for _, text := range []string{"a", "b"} {
+		c.send(text)
+		if err := <-errs; err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }
 
-func TestAConnectionTooManyIsToldToComeAgain(t *testing.T) {
-	r := run(t, func(o *listener.Options) { o.Limits.Connections = 1 })
-	first := r.dial(t)
-	first.send("GET /a HTTP/1.1\r\n\r\n")
-	first.answer()
-	res, _ := r.dial(t).answer()
-	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
-		t.Errorf("the second connection was answered %d, %v", res.StatusCode, res.Header)
+func TestALastAnswerArrivesThoughTheClientWasStillSending(t *testing.T) {
+	r := run(t, func(o *listener.Options) {
+		o.HTTP1 = func(c *listener.Conn) {
+			if _, err := c.Await(&lender{buf: make([]byte, 100)}); err == nil {
+				io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+				c.Linger()
+			}
+		}
+	})
+	c := r.dial(t)
+	c.send("POST / HTTP/1.1\r\n\r\n" + strings.Repeat("a", 4<<20))
+	if res, _ := c.answer(); res.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("it was answered %d", res.StatusCode)
 	}
-	if n := r.count(listener.TooMany); n != 1 {
-		t.Errorf("%d connections were counted as too many", n)
+}
+
+func TestSocketsSendAtOnceAndNoticePeersThatAreGone(t *testing.T) {
+	found := make(chan [2]int, 1)
+	r := run(t, func(o *listener.Options) {
+		o.HTTP1 = func(c *listener.Conn) {
+			raw, err := c.Conn.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Error(err)
+			}
+			var options [2]int
+			err = raw.Control(func(fd uintptr) {
+				options[0], _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY)
+				options[1], _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			found <- options
+		}
+	})
+	r.dial(t).send("a")
+	if got := <-found; got[0] == 0 || got[1] == 0 {
+		t.Errorf("TCP_NODELAY and SO_KEEPALIVE are %v", got)
 	}
 }

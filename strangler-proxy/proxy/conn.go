@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -48,6 +49,13 @@ func (p *Proxy) ServeHTTP1(client *listener.Conn) {
 	c.tcp, _ = client.Conn.(*net.TCPConn)
 	defer c.in.release()
 	defer c.back.release()
+	defer func() {
+		// One request's misfortune must not be everybody's.
+		if reason := recover(); reason != nil {
+			p.Refused("panic")
+			p.o.Panicked(reason, debug.Stack())
+		}
+	}()
 	for c.await() && c.serve() {
 	}
 }
@@ -92,10 +100,6 @@ func (c *conn) serve() bool {
 	c.begin()
 	defer c.end()
 	p, f := c.proxy, &c.flight
-	if limit := p.o.Limits.Body; limit > 0 && c.req.Length > limit {
-		p.Refused("body")
-		return c.refuse(http.StatusRequestEntityTooLarge, tooLong(limit).Error())
-	}
 	status, err := p.admit(waiting{c}, f)
 	gone := c.left()
 	c.hush() // whoever waited may have listened
@@ -282,6 +286,7 @@ func (c *conn) answer(status int, text string) {
 // appendConnection tells the client whether the connection goes on, where it
 // could think otherwise.
 func (c *conn) appendConnection(b []byte) []byte {
+	c.last = c.last || c.client.Draining()
 	switch {
 	case c.last:
 		return append(b, "Connection: close\r\n"...)

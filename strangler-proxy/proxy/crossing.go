@@ -106,7 +106,7 @@ func (c *conn) passResponse(res *http.Response) error {
 	f := &c.flight
 	f.status = res.StatusCode
 	bodiless := c.req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
-	framed := !bodiless && res.ContentLength < 0 && c.req.Minor > 0
+	framed := !bodiless && (res.ContentLength < 0 || len(res.Trailer) > 0) && c.req.Minor > 0
 	if !bodiless && res.ContentLength < 0 && !framed {
 		c.last = true
 	}
@@ -117,6 +117,7 @@ func (c *conn) passResponse(res *http.Response) error {
 		c.answered = res.Header.Clone()
 	}
 	if framed {
+		res.Header.Del("Content-Length")
 		announce(res)
 	}
 	if f.manners().Rewrite {

@@ -173,6 +173,7 @@ type flight struct {
 	path       string // canonical
 	route      *route.Route
 	capability *capability
+	counted    bool // among those under way
 	decided    bool
 	decision   route.Decision
 	target     *upstream.Backend
@@ -205,6 +206,9 @@ func (f *flight) hostFor() string {
 
 // land ends a flight.
 func (p *Proxy) land(f *flight) {
+	if f.counted {
+		p.underWay.Add(-1)
+	}
 	if f.inside != nil {
 		p.wrote(f)
 		f.inside.leave()

@@ -55,7 +55,10 @@ func withoutPort(addr string) string {
 	return addr
 }
 
-var errStarting = errors.New("the proxy is starting")
+var (
+	errStarting = errors.New("the proxy is starting")
+	errOverload = errors.New("too many requests are under way; try again in a moment")
+)
 
 // ServeHTTP decides, holds, forwards: for requests that net/http has read.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -69,14 +72,26 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.cookie != "" {
 		w.Header().Add("Set-Cookie", f.cookie)
 	}
+	if limit := p.o.Limits.Body; limit > 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
 	p.forward(out, r, f)
 }
 
 // admit finds the route and decides, or says with what status the proxy itself
 // answers.
 func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
+	f.counted = true
+	if p.underWay.Add(1) > p.o.Limits.Requests {
+		p.Refused("overload")
+		return http.StatusServiceUnavailable, errOverload
+	}
 	if f.obeyed == nil {
 		return http.StatusServiceUnavailable, errStarting
+	}
+	if limit := p.o.Limits.Body; limit > 0 && f.asked.length > limit {
+		p.Refused("body")
+		return http.StatusRequestEntityTooLarge, tooLong(limit)
 	}
 	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
 	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
