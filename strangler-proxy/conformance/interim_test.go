@@ -18,7 +18,7 @@ var interimPromises = []promise{
 	{name: "early hints pass before the answer", keep: earlyHintsPass},
 	{name: "several interim answers pass in order", keep: interimsPassInOrder},
 	{name: "a body that waits for 100 Continue arrives", keep: patientBodiesArrive},
-	{name: "a body that waits for 100 Continue is asked for by the backend", keep: continueIsTheBackends, only: http1Client},
+	{name: "a body that waits for 100 Continue is asked for by the backend", keep: continueIsTheBackends, only: onlyHTTP1},
 	{name: "a refusal before the body keeps the body at the client", keep: refusalKeepsTheBody, only: http1Client},
 	{name: "an answer may come while the body is still being sent", keep: answersMayBeEarly},
 	{name: "both directions flow at once", keep: bothDirectionsFlow},
@@ -106,7 +106,7 @@ func patientBodiesArrive(t testing.TB, c *cell) {
 	}
 }
 
-// continueIsTheBackends is for clients of HTTP/1.1: Go's HTTP/2 server hides
+// continueIsTheBackends is for HTTP/1.1 on both ends: Go's HTTP/2 server hides
 // from its handlers that a client waits.
 func continueIsTheBackends(t testing.TB, c *cell) {
 	var asked atomic.Bool
