@@ -40,7 +40,9 @@ func TestDesync(t *testing.T) {
 			behind := make(t)
 			f := start(t, "monolith: {url: http://"+behind.address+"}\n")
 			attack(t, f)
-			compare(t, f.entries(t), behind.seen(t))
+			entries := f.entries(t)
+			refuses(t, entries)
+			compare(t, entries, behind.seen(t))
 		})
 	}
 }
@@ -58,7 +60,34 @@ func attack(t testing.TB, f *front) {
 			}
 		})
 	}
+	for i, v := range framedVectors {
+		all.Go(func() { v.send(t, f.address, v.own(i)) })
+	}
 	all.Wait()
+}
+
+// refuses checks that what is to be refused was not forwarded, and what is not
+// was.
+func refuses(t testing.TB, entries []entry) {
+	t.Helper()
+	forwarded := map[string]int{}
+	for _, e := range entries {
+		if e.Owner != "" {
+			_, own, _ := strings.Cut(e.Path, "/")
+			own, _, _ = strings.Cut(own, "/")
+			forwarded["/"+own]++
+		}
+	}
+	for i, v := range vectors {
+		if n := forwarded[expand("{}", i)]; n > strings.Count(v.answers, "+") {
+			t.Errorf("%s: %d of its requests were forwarded", v.name, n)
+		}
+	}
+	for i, v := range framedVectors {
+		if n := forwarded[v.own(i)]; v.becomes == "+" && n != 1 || v.becomes == "no" && n != 0 || n > 1 {
+			t.Errorf("HTTP/2: %s: %d of its requests were forwarded", v.name, n)
+		}
+	}
 }
 
 // send sends bytes and says what was answered, in a vector's words.

@@ -61,10 +61,17 @@ func (f failing) means(name string) bool {
 	return true
 }
 
+// side is how many cases run side by side: most of them wait most of the time.
+const side = "8"
+
 // TestMain also fails on lines of the tables that name no test.
 func TestMain(m *testing.M) {
-	if becomeService() {
+	if takePart() {
 		return
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", side); err != nil {
+		panic(err) // it is go test's own
 	}
 	code := m.Run()
 	if code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.list").Value.String() == "" && !testing.Short() {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	billing "stranglerfig/extracted/billing/app"
 	catalog "stranglerfig/extracted/catalog/app"
@@ -82,12 +83,18 @@ func ours(t testing.TB, name string, app closable, err error) target {
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
 	stop := sync.OnceFunc(func() {
-		_ = server.Shutdown(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil { // a connection that was never used counts as busy
+			_ = server.Close()
+		}
 		serving.Wait()
 	})
 	t.Cleanup(stop)
 	return target{name, l.Addr().String(), func(testing.TB) []string {
 		stop()
+		n.mu.Lock()
+		defer n.mu.Unlock()
 		return n.seen
 	}}
 }

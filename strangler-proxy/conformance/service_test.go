@@ -1,3 +1,0 @@
-package conformance
-
-func becomeService() bool { return false }
