@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,11 +26,11 @@ import (
 // server: the proxy fails what that fails and nothing else, which is what the
 // documentation lists.
 func TestH2spec(t *testing.T) {
-	documented := documentedFailures(t)
 	for _, listener := range kinds {
 		if !listener.h2 {
 			continue
 		}
+		documented := documentedFailures(t, listener.name)
 		check(t, listener.name, func(t testing.TB) {
 			id := newIdentity(t)
 			app := newApplication(t, kind{name: "http"}, id)
@@ -157,19 +156,14 @@ func failsEachTime(c *config.Config, one *spec.TestCase) bool {
 	return true
 }
 
-// documentation is the page that lists what this package holds.
-const documentation = "../../docs/conformance.md"
-
-// documentedFailures reads the list of what Go's server fails.
-func documentedFailures(t testing.TB) []string {
+// documentedFailures reads the list of what Go's server fails over a listener.
+func documentedFailures(t testing.TB, listener string) []string {
 	t.Helper()
-	raw, err := os.ReadFile(documentation)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var list []string
-	for _, m := range regexp.MustCompile("(?m)^- `((?:generic|http2|hpack)/[^`]+)`").FindAllStringSubmatch(string(raw), -1) {
-		list = append(list, m[1])
+	for _, m := range regexp.MustCompile("(?m)^- `([^`]+)`(?: \\((.+) only\\))?$").FindAllStringSubmatch(section(t, "h2spec"), -1) {
+		if m[2] == "" || m[2] == listener {
+			list = append(list, m[1])
+		}
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -38,11 +39,12 @@ func TestOnTheWire(t *testing.T) {
 	}
 }
 
-func newStage(t testing.TB, listener, backend kind) *stage {
+// newStage raises one; more goes into strangler.yaml.
+func newStage(t testing.TB, listener, backend kind, more ...string) *stage {
 	t.Helper()
 	s := &stage{cell: &cell{listener: listener, id: newIdentity(t)}}
 	s.script = newScript(t, backend, s.id)
-	s.front = start(t, listener.listener(s.id)+"monolith: "+backend.backend(s.script.address, s.id)+"\n")
+	s.front = start(t, listener.listener(s.id)+"monolith: "+backend.backend(s.script.address, s.id)+"\n"+strings.Join(more, ""))
 	s.isWell(t)
 	return s
 }
