@@ -34,6 +34,9 @@ func uploadPasses(t testing.TB, c *call) {
 func downloadPasses(t testing.TB, c *call) {
 	s := c.stream(t, "Download")
 	tell(t, s, "n")
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
 	for n := range 50 {
 		if got := hear(t, s); got != fmt.Sprint("n", n) {
 			t.Fatalf("message %d is %q", n, got)

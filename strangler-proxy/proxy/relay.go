@@ -163,10 +163,11 @@ func (c *conn) part() {
 	c.back.release()
 }
 
-// abort breaks the client's connection, so that it cannot take the part of an
-// answer that it has for the whole.
+// abort ends the client's connection in the middle of an answer. A client that
+// knows how long the answer is sees that it is not whole; one that takes the
+// connection's end for the answer's gets a reset instead.
 func (c *conn) abort() {
-	if c.tcp != nil {
+	if c.unframed && c.tcp != nil {
 		c.tcp.SetLinger(0)
 	}
 	c.client.Close()
