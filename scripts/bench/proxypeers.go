@@ -171,6 +171,7 @@ defaults
 	mode http
 	log global
 	option httplog
+	option dontlognull
 	option forwardfor
 	http-reuse always
 	timeout connect 5s
