@@ -43,8 +43,10 @@ contract-tests/crashes/      : *
 strangler-proxy/route/       : migrations/change
 strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change
 strangler-proxy/upstream/    :
+strangler-proxy/http1/       :
+strangler-proxy/listener/    :
 strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match migrations/change
-strangler-proxy/proxy/       : strangler-proxy/route strangler-proxy/upstream migrations/engine migrations/change
+strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
 strangler-proxy/cli/         : strangler-proxy/ migrations/ contract-tests/
@@ -62,7 +64,7 @@ scripts/                     : *
 
 // pure packages do no I/O: they import none of these.
 const (
-	pure   = "strangler-proxy/route migrations/mapping migrations/cutover contract-tests/match contract-tests/compare"
+	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare"
 	impure = "os net net/http database/sql os/exec io/fs syscall"
 )
 

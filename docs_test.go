@@ -169,8 +169,17 @@ func TestTheCompleteExampleOfTheConfigIsGood(t *testing.T) {
 // everywhere has a key that nobody knows in each mapping of the config.
 const everywhere = `
 nobody: x
+tls: {certificate: c, key: k, nobody: x}
+tracing: {endpoint: http://a, nobody: x}
+limits: {nobody: x}
 admin: {nobody: x}
-monolith: {url: http://a, nobody: x}
+monolith:
+  url: http://a
+  nobody: x
+  tls: {nobody: x}
+  timeouts: {nobody: x}
+  limits: {nobody: x}
+  breaker: {nobody: x}
 paths: {nobody: x}
 hold: {nobody: x}
 shadow: {nobody: x}

@@ -213,14 +213,19 @@ func (p *parser) table(where string, key, n *yaml.Node) mapping.TableSpec {
 
 // list reads one value, or a list of them.
 func (p *parser) list(where string, n *yaml.Node) []string {
-	if n.Kind != yaml.SequenceNode {
-		return []string{p.text(where, n)}
-	}
 	var all []string
-	for _, item := range n.Content {
+	for _, item := range items(n) {
 		all = append(all, p.text(where, item))
 	}
 	return all
+}
+
+// items returns the nodes of a list, or the one value that stands alone.
+func items(n *yaml.Node) []*yaml.Node {
+	if meant(n).Kind == yaml.SequenceNode {
+		return meant(n).Content
+	}
+	return []*yaml.Node{n}
 }
 
 func (p *parser) columns(where string, n *yaml.Node) []mapping.ColumnSpec {

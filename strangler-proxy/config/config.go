@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,12 @@ import (
 type Config struct {
 	Path         string // of the file; relative paths in it are resolved against its folder
 	Listen       string
+	TLS          TLS
+	Trusted      []netip.Prefix // networks of proxies in front of this one, whose word about clients is taken
+	Forwarded    string         // how backends are told about clients: x-forwarded, forwarded, both or off
+	RequestID    string         // name of the header that carries a request's id, or "off"
+	Tracing      Tracing
+	Limits       Limits
 	Admin        Admin
 	State        string // folder of the ledger
 	AccessLog    string // a file, "stdout" or "off"
@@ -39,14 +46,6 @@ type Config struct {
 
 // Admin is the control API.
 type Admin struct{ Listen, Token string }
-
-// Backend is one application.
-type Backend struct {
-	URL      string
-	Database string // DSN; empty where no data moves
-	Health   string // path that answers 2xx when it is well; empty: a connection is enough
-	Build    string // path that answers the build's identity; empty: none
-}
 
 // Hold bounds what a switch may keep waiting.
 type Hold struct {
@@ -197,18 +196,19 @@ func (c *Config) Resolve(path string) string {
 }
 
 // Digest names what a capability's evidence is bound to: everything declared
-// about it but the owner words and the waivers, which change along the way, and
-// the contract, which evidence is bound to by what is in it.
+// about it but the owner words and the waivers, which change along the way, the
+// contract, which evidence is bound to by what is in it, and how long and how
+// often the service is asked, which changes nothing of what it says.
 func (p *Capability) Digest() string {
 	type bound struct {
-		Service      Backend
+		Service      spoken
 		CanaryBy     string
 		Routes       []string
 		Writes       []bool
 		EncodedSlash []bool
 		Plan         string
 	}
-	b := bound{Service: p.Service, CanaryBy: p.CanaryBy}
+	b := bound{Service: p.Service.spoken(), CanaryBy: p.CanaryBy}
 	for _, r := range p.Routes {
 		b.Routes = append(b.Routes, r.ID)
 		b.Writes = append(b.Writes, r.Writes)

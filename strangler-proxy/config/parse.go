@@ -7,8 +7,8 @@ import (
 	"io"
 	"math"
 	"net"
-	"net/url"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,6 +24,7 @@ import (
 func Parse(path string, raw []byte, env func(string) (string, bool)) (*Config, error) {
 	p := &parser{env: env, moving: map[string]bool{}, cfg: &Config{
 		Path: path, Listen: ":8080", Admin: Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
+		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Limits: defaultLimits(),
 		Hold:     Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second},
 		Drain:    10 * time.Second,
 		Shadow:   Shadow{Queue: 256, Body: 256 << 10, Enough: 100, Timeout: 5 * time.Second},
@@ -99,9 +100,7 @@ func (p *parser) each(where string, n *yaml.Node, known field) {
 
 // pairs calls f for each key of a mapping, refusing doubled keys.
 func (p *parser) pairs(where string, n *yaml.Node, f func(key, value *yaml.Node)) {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
+	n = meant(n)
 	if n.Kind != yaml.MappingNode {
 		p.problem(n.Line, fmt.Sprintf("%s: expected keys and values, found %s", where, describe(n)), "")
 		return
@@ -116,6 +115,14 @@ func (p *parser) pairs(where string, n *yaml.Node, f func(key, value *yaml.Node)
 		seen[key.Value] = key.Line
 		f(key, n.Content[i+1])
 	}
+}
+
+// meant returns what an alias stands for.
+func meant(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 func describe(n *yaml.Node) string {
@@ -162,9 +169,7 @@ func distanceOne(a, b string) bool {
 
 // text reads a scalar, replacing ${NAME} by the environment's value.
 func (p *parser) text(where string, n *yaml.Node) string {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
+	n = meant(n)
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		p.problem(n.Line, fmt.Sprintf("%s: expected a value, found %s", where, describe(n)), "")
 		return ""
@@ -234,7 +239,13 @@ func (p *parser) root(n *yaml.Node) {
 		return func(k, v *yaml.Node) { seen[name] = true; read(k, v) }
 	}
 	p.each("strangler.yaml", n, field{
-		"listen": func(_, v *yaml.Node) { c.Listen = p.address("listen", v) },
+		"listen":          func(_, v *yaml.Node) { c.Listen = p.address("listen", v) },
+		"tls":             func(_, v *yaml.Node) { c.TLS = p.tls(v) },
+		"trusted_proxies": func(_, v *yaml.Node) { c.Trusted = p.networks("trusted_proxies", v) },
+		"forwarded":       p.oneOf("forwarded", &c.Forwarded, "x-forwarded", "forwarded", "both", "off"),
+		"request_id":      func(_, v *yaml.Node) { c.RequestID = p.requestID(v) },
+		"tracing":         func(_, v *yaml.Node) { c.Tracing = p.tracing(v) },
+		"limits":          func(_, v *yaml.Node) { p.limits(v) },
 		"admin": func(_, v *yaml.Node) {
 			p.each("admin", v, field{
 				"listen": func(_, v *yaml.Node) { c.Admin.Listen = p.address("admin.listen", v) },
@@ -290,6 +301,39 @@ func (p *parser) either(where string, to *bool, no, yes string) func(_, v *yaml.
 	}
 }
 
+// plain reads a scalar; false: there is none, and that has been said.
+func (p *parser) plain(where string, n *yaml.Node) (text string, ok bool) {
+	before := len(p.problems)
+	text = p.text(where, n)
+	return text, len(p.problems) == before
+}
+
+// oneOf reads one of several words.
+func (p *parser) oneOf(where string, to *string, words ...string) func(_, v *yaml.Node) {
+	return func(_, v *yaml.Node) {
+		text, ok := p.plain(where, v)
+		if !ok {
+			return
+		}
+		if !slices.Contains(words, text) {
+			p.problem(v.Line, fmt.Sprintf("%s: %q: accepted are %s", where, text, strings.Join(words, ", ")), closest(text, words))
+			return
+		}
+		*to = text
+	}
+}
+
+// orNone reads 0 as none, and anything else as read does.
+func (p *parser) orNone(none func(), read func(_, v *yaml.Node)) func(_, v *yaml.Node) {
+	return func(k, v *yaml.Node) {
+		if n := meant(v); n.Kind == yaml.ScalarNode && n.Value == "0" {
+			none()
+			return
+		}
+		read(k, v)
+	}
+}
+
 func (p *parser) address(where string, n *yaml.Node) string {
 	text := p.text(where, n)
 	if _, port, err := net.SplitHostPort(text); err != nil || !isPort(port) {
@@ -301,54 +345,6 @@ func (p *parser) address(where string, n *yaml.Node) string {
 func isPort(s string) bool {
 	n, err := strconv.Atoi(s)
 	return err == nil && n >= 0 && n <= 65535
-}
-
-func (p *parser) backend(where string, n *yaml.Node) Backend {
-	b := Backend{}
-	if where != "monolith" {
-		b.Health = "/readyz"
-	}
-	b.Build = "/buildz"
-	p.each(where, n, field{
-		"url":      p.into(where+".url", &b.URL),
-		"database": p.into(where+".database", &b.Database),
-		"health":   p.into(where+".health", &b.Health),
-		"build":    p.into(where+".build", &b.Build),
-	})
-	if b.URL == "" {
-		p.problem(n.Line, where+".url is missing", "url: http://127.0.0.1:9000")
-	} else if u, err := url.Parse(b.URL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		p.problem(n.Line, fmt.Sprintf("%s.url: %q is not a URL: accepted are http://host[:port] and https://host[:port]", where, b.URL), "")
-	} else if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		p.problem(n.Line, fmt.Sprintf("%s.url: %q has a path or query; requests are forwarded with the path they came with", where, b.URL), "")
-	}
-	b.URL = strings.TrimSuffix(b.URL, "/")
-	b.Database = p.database(where, n.Line, b.Database)
-	return b
-}
-
-// database resolves the path of an embedded database against the file.
-func (p *parser) database(where string, line int, dsn string) string {
-	if dsn == "" {
-		return ""
-	}
-	scheme, rest, _ := strings.Cut(dsn, ":")
-	switch {
-	case scheme == "sqlite" && rest != "":
-		return "sqlite:" + p.cfg.Resolve(rest)
-	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
-		return dsn
-	}
-	p.problem(line, fmt.Sprintf("%s.database: %q: accepted are sqlite:<path> and postgres://…", where, redactDSN(dsn)), "")
-	return dsn
-}
-
-// redactDSN keeps passwords out of messages.
-func redactDSN(dsn string) string {
-	if u, err := url.Parse(dsn); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return dsn
 }
 
 func (p *parser) links(n *yaml.Node) {

@@ -104,8 +104,18 @@ func TestASmallFileHasDefaultsForTheRest(t *testing.T) {
 	c := parse(t, "monolith: {url: http://127.0.0.1:9000/}\n")
 	want := &config.Config{
 		Path: "strangler.yaml", Listen: ":8080", Admin: config.Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
-		Monolith: config.Backend{URL: "http://127.0.0.1:9000", Build: "/buildz"},
-		Hold:     config.Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second}, Drain: 10 * time.Second,
+		Forwarded: "x-forwarded", RequestID: "X-Request-Id",
+		Limits: config.Limits{
+			Connections: 20_000, Requests: 4096, Head: 64 << 10,
+			HeadTimeout: 10 * time.Second, BodyTimeout: time.Minute, Idle: 2 * time.Minute,
+		},
+		Monolith: config.Backend{
+			URL: "http://127.0.0.1:9000", URLs: []string{"http://127.0.0.1:9000"}, Protocol: "http/1.1", Rewrite: true, Build: "/buildz",
+			Timeouts: config.Timeouts{Dial: 2 * time.Second, Answer: 5 * time.Minute, Idle: 5 * time.Minute},
+			Limits:   config.BackendLimits{Connections: 1024, Requests: 4096},
+			Breaker:  config.Breaker{Failures: 5, Pause: 500 * time.Millisecond},
+		},
+		Hold: config.Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second}, Drain: 10 * time.Second,
 		Shadow:   config.Shadow{Queue: 256, Body: 256 << 10, Enough: 100, Timeout: 5 * time.Second},
 		Evidence: config.Evidence{MaxAge: 24 * time.Hour},
 	}
@@ -218,6 +228,11 @@ func TestDigestIsBoundToEverythingElseThatIsDeclared(t *testing.T) {
 		{"sqlite:/var/billing.db", "sqlite:/var/other.db"},
 		{"health: /up", "health: /readyz"},
 		{"build: /build", "build: /version"},
+		{"url: http://127.0.0.1:9102", "url: [http://127.0.0.1:9102, http://127.0.0.1:9202]"},
+		{"health: /up", "health: /up, protocol: h2c"},
+		{"health: /up", "health: /up, host: backend"},
+		{"health: /up", "health: /up, rewrite: false"},
+		{"http://127.0.0.1:9102", "https://127.0.0.1:9102, tls: {server_name: billing}"},
 		{"cookie:sid", "header:X-Client"},
 		{"GET /invoices: monolith", "GET /bills: monolith"},
 		{"encoded_slash: false", "encoded_slash: true"},
@@ -231,6 +246,24 @@ func TestDigestIsBoundToEverythingElseThatIsDeclared(t *testing.T) {
 		if got := digest(t, "strangler.yaml", replacing...); got == want {
 			t.Errorf("%q does not change the digest", replacing)
 		}
+	}
+}
+
+func TestDigestDoesNotDependOnHowOftenAndHowLongAServiceIsAsked(t *testing.T) {
+	want := digest(t, "strangler.yaml")
+	for _, more := range []string{
+		"timeouts: {dial: 1s, answer: 1s, idle: 1s}", "limits: {connections: 1, requests: 1}", "breaker: {failures: 1, pause: 1s}",
+		"health_interval: 1s", "protocol: http/1.1", "host: client", "rewrite: true",
+	} {
+		if got := digest(t, "strangler.yaml", "health: /up", "health: /up, "+more); got != want {
+			t.Errorf("%q changes the digest", more)
+		}
+	}
+}
+
+func TestEvidenceOutlivesKeysThatAreNotGiven(t *testing.T) {
+	if got := digest(t, "strangler.yaml"); got != "b7430b201d57d815" {
+		t.Errorf("the digest has become %s, which voids everybody's evidence", got)
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/listener"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
@@ -65,11 +66,15 @@ type Control struct {
 
 	mu       sync.Mutex // guards everything below
 	cfg      *config.Config
-	raw      []byte // the text that cfg was parsed from
-	problem  string // why the file on disk is not in force
-	backends map[string]*upstream.Backend
+	raw      []byte                       // the text that cfg was parsed from
+	problem  string                       // why the file on disk is not in force
+	backends map[string]*upstream.Backend // by their keys in the config
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
+	obeyed   struct {          // what the proxy was told last
+		config *config.Config
+		actual map[string]route.Owner
+	}
 	unopened map[string]string // capability -> why its move could not be opened
 	// publications counts the switches whose owners were named; unwritten marks
 	// those whose words could not be saved in the file.
@@ -81,7 +86,7 @@ type Control struct {
 	wg     sync.WaitGroup
 	access *proxy.AccessLog // nil where it is off
 	logged io.Closer        // the file it is written to
-	public *http.Server
+	public *listener.Server
 	admin  *http.Server
 	URL    string        // where clients are served
 	Admin  string        // where the admin API is
@@ -247,14 +252,16 @@ const (
 // serve starts both servers.
 func (c *Control) serve(public, admin net.Listener) {
 	c.URL, c.Admin = "http://"+public.Addr().String(), "http://"+admin.Addr().String()
-	c.public = &http.Server{Handler: c.proxy, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader, IdleTimeout: 2 * time.Minute}
+	c.public = listener.New(listener.Options{HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused})
 	c.admin = &http.Server{Handler: c.handler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader}
-	for server, l := range map[*http.Server]net.Listener{c.public: public, c.admin: admin} {
-		c.wg.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				c.failed <- err
-			}
-		})
+	c.wg.Go(func() { c.ended(c.public.Serve(public)) })
+	c.wg.Go(func() { c.ended(c.admin.Serve(admin)) })
+}
+
+// ended reports a server that was not told to end.
+func (c *Control) ended(err error) {
+	if !errors.Is(err, http.ErrServerClosed) {
+		c.failed <- err
 	}
 }
 
@@ -322,9 +329,9 @@ func (c *Control) sides(capability string) (monolith, service *upstream.Backend)
 		return nil, nil
 	}
 	if p, ok := c.cfg.Capability(capability); ok {
-		service = c.backends[p.Service.URL]
+		service = c.backends[p.Service.Key()]
 	}
-	return c.backends[c.cfg.Monolith.URL], service
+	return c.backends[c.cfg.Monolith.Key()], service
 }
 
 // sideConfig returns what the config says about one side of a capability.

@@ -140,7 +140,7 @@ func TestEveryDifferenceIsToldToWhoAsks(t *testing.T) {
 			t.Fatalf("%s: %v", verb, err)
 		}
 	}
-	db, err := sql.Open("sqlite", filepath.Join(filepath.Dir(s.path), "billing.db"))
+	db, err := sql.Open("sqlite", filepath.Join(filepath.Dir(s.path), "billing.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -347,14 +347,15 @@ func (c *Control) buildOf(ctx context.Context, p *config.Capability, side change
 	if side == change.Service {
 		backend = service
 	}
-	path := sideConfig(c.config(), p, side).Build
+	declared := sideConfig(c.config(), p, side)
+	path := declared.Build
 	if backend == nil {
 		return "", fmt.Errorf("the %s of %s is not known to the proxy yet", side, p.Name)
 	}
 	if path == "" {
 		return "", nil
 	}
-	build, err := c.probes.ask(ctx, backend.URL.String()+path, func(ctx context.Context) (string, error) {
+	build, err := c.probes.ask(ctx, "build "+path+" "+declared.Key(), func(ctx context.Context) (string, error) {
 		body, err := backend.Get(ctx, path)
 		return strings.TrimSpace(string(body)), err
 	})
@@ -370,7 +371,7 @@ func (c *Control) health(ctx context.Context, p *config.Capability) error {
 	if service == nil {
 		return fmt.Errorf("%s is not known to the proxy yet", p.Service.URL)
 	}
-	_, err := c.probes.ask(ctx, "health "+p.Service.URL, func(ctx context.Context) (string, error) {
+	_, err := c.probes.ask(ctx, "health "+p.Service.Health+" "+p.Service.Key(), func(ctx context.Context) (string, error) {
 		return "", service.Check(ctx, p.Service.Health)
 	})
 	return err

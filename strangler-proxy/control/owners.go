@@ -183,6 +183,10 @@ func (c *Control) remember(ctx context.Context, cfg *config.Config) error {
 func (c *Control) obey(cfg *config.Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.obeyed.config == cfg && maps.Equal(c.obeyed.actual, c.actual) {
+		return
+	}
+	c.obeyed.config, c.obeyed.actual = cfg, maps.Clone(c.actual)
 	routes := cfg.AllRoutes()
 	for i, r := range routes {
 		routes[i].Owner = c.actual[r.ID]
@@ -192,11 +196,11 @@ func (c *Control) obey(cfg *config.Config) {
 		panic("a config that was checked does not compile: " + problems[0].Text)
 	}
 	s := &proxy.Snapshot{
-		Table: table, Monolith: c.backends[cfg.Monolith.URL], FallbackAfter: fallbackAfter,
+		Table: table, Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter,
 		Capabilities: map[string]proxy.Capability{},
 	}
 	for _, p := range cfg.Capabilities {
-		s.Capabilities[p.Name] = proxy.Capability{Service: c.backends[p.Service.URL], CanaryBy: p.CanaryBy, Data: p.Data != nil}
+		s.Capabilities[p.Name] = proxy.Capability{Service: c.backends[p.Service.Key()], CanaryBy: p.CanaryBy, Data: p.Data != nil}
 	}
 	c.proxy.Obey(s)
 }

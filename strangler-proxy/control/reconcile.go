@@ -104,6 +104,8 @@ func (c *Control) Reload(ctx context.Context) error {
 func (c *Control) fixed(ctx context.Context, cfg *config.Config) error {
 	now := c.config()
 	for what, changed := range map[string]bool{
+		"tls": cfg.TLS != now.TLS, "trusted_proxies": !slices.Equal(cfg.Trusted, now.Trusted), "forwarded": cfg.Forwarded != now.Forwarded,
+		"request_id": cfg.RequestID != now.RequestID, "tracing": cfg.Tracing != now.Tracing, "limits": cfg.Limits != now.Limits,
 		"listen": cfg.Listen != now.Listen, "admin": cfg.Admin != now.Admin, "state": cfg.State != now.State,
 		"hold": cfg.Hold != now.Hold, "access_log": cfg.AccessLog != now.AccessLog,
 		"shadow.queue": cfg.Shadow.Queue != now.Shadow.Queue, "shadow.body": cfg.Shadow.Body != now.Shadow.Body,
@@ -187,41 +189,47 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool)
 	return nil
 }
 
-// namedBackends lists the URLs that a config names, with what to call them.
-func namedBackends(cfg *config.Config) map[string]string {
-	named := map[string]string{cfg.Monolith.URL: "the monolith"}
+// named is a backend of the config, with what to call it.
+type named struct {
+	config.Backend
+	name string
+}
+
+// namedBackends lists the backends that a config names by their keys.
+func namedBackends(cfg *config.Config) map[string]named {
+	all := map[string]named{cfg.Monolith.Key(): {cfg.Monolith, "the monolith"}}
 	for _, p := range cfg.Capabilities {
-		named[p.Service.URL] = "the service " + p.Name
+		all[p.Service.Key()] = named{p.Service, "the service " + p.Name}
 	}
-	return named
+	return all
 }
 
 // connect makes the backends that are new.
 func (c *Control) connect(cfg *config.Config) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for url, name := range namedBackends(cfg) {
-		if c.backends[url] != nil {
+	for key, n := range namedBackends(cfg) {
+		if c.backends[key] != nil {
 			continue
 		}
-		b, err := upstream.New(name, url)
+		b, err := upstream.New(upstream.Options{Name: n.name, URLs: n.URLs})
 		if err != nil {
 			return err
 		}
-		c.backends[url] = b
+		c.backends[key] = b
 	}
 	return nil
 }
 
 // forgetBackends lets go of the backends that the config in force does not name.
 func (c *Control) forgetBackends(cfg *config.Config) {
-	named := namedBackends(cfg)
+	all := namedBackends(cfg)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for url, b := range c.backends {
-		if named[url] == "" {
+	for key, b := range c.backends {
+		if _, stays := all[key]; !stays {
 			b.Close() // requests under way end on what they have
-			delete(c.backends, url)
+			delete(c.backends, key)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 )
 
 // answer notes on its flight what is answered.
@@ -43,22 +42,6 @@ func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
-
-// buffers is a pool of copy buffers.
-type buffers struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-// Get implements [httputil.BufferPool].
-func (b *buffers) Get() []byte {
-	if have, ok := b.pool.Get().(*[]byte); ok {
-		return *have
-	}
-	return make([]byte, bufferSize)
-}
-
-// Put implements [httputil.BufferPool].
-func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
 
 // unescape decodes a canonical path, whose escapes are known to be whole.
 func unescape(path string) string {

@@ -97,3 +97,19 @@ func (p *Proxy) newCookie() (id, cookie string) {
 	}
 	return id, made.String()
 }
+
+// cookieIn returns a cookie out of the value of a Cookie field: RFC 6265, 4.2.
+func cookieIn(list, name string) (value string, ok bool) {
+	for list != "" {
+		var pair string
+		pair, list, _ = strings.Cut(list, ";")
+		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		if key == name {
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			return value, true
+		}
+	}
+	return "", false
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/http1"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
 )
@@ -19,6 +20,7 @@ type asked struct {
 	length       int64  // of the body, -1 where it is not known before its end
 	upgrade      bool   // the client wants another protocol
 	client       string // address of the client, without a port
+	id           string // of the request; "" where it has none
 	fields       fields
 }
 
@@ -164,11 +166,14 @@ func (p *Proxy) wrote(f *flight) {
 // flight is one request on its way.
 type flight struct {
 	asked      asked
+	from       origin
+	told       []http1.Field // what backends are told about the client
 	obeyed     *obeyed
 	begun      time.Time
 	path       string // canonical
 	route      *route.Route
 	capability *capability
+	counted    bool // among those under way
 	decided    bool
 	decision   route.Decision
 	target     *upstream.Backend
@@ -183,8 +188,27 @@ type flight struct {
 	bytes      int64 // of the answer's body
 }
 
+// manners are how the target likes to be spoken to.
+func (f *flight) manners() Manners {
+	if len(f.obeyed.Manners) == 0 {
+		return Manners{}
+	}
+	return f.obeyed.Manners[f.target]
+}
+
+// hostFor is the host that the target is asked for.
+func (f *flight) hostFor() string {
+	if f.asked.host == "" || f.manners().OwnHost {
+		return f.target.URL.Host
+	}
+	return f.asked.host
+}
+
 // land ends a flight.
 func (p *Proxy) land(f *flight) {
+	if f.counted {
+		p.underWay.Add(-1)
+	}
 	if f.inside != nil {
 		p.wrote(f)
 		f.inside.leave()

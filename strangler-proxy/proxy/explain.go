@@ -20,7 +20,8 @@ type Explanation struct {
 
 // Explain decides about a request without sending it.
 func (p *Proxy) Explain(r *http.Request) Explanation {
-	f := flight{asked: inquire(r), obeyed: p.obeyed.Load()}
+	f := flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load()}
+	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
 	if f.obeyed == nil {
 		return Explanation{Refused: errStarting.Error()}
 	}

@@ -84,7 +84,11 @@ func (p *Proxy) failed(f *flight, err error) (status int, text string) {
 	p.o.Metrics.failures.WithLabelValues(f.target.Name).Inc()
 	var notSent *upstream.NotSentError
 	var timeout net.Error
+	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.As(err, &tooLarge):
+		p.Refused("body")
+		return http.StatusRequestEntityTooLarge, tooLong(tooLarge.Limit).Error()
 	case errors.As(err, &notSent):
 		return http.StatusServiceUnavailable, f.target.Name + " cannot be reached; nothing was sent"
 	case errors.Is(err, upstream.ErrSlow), errors.As(err, &timeout) && timeout.Timeout():

@@ -35,7 +35,7 @@ func (h httpFields) Cookie(name string) string {
 func inquire(r *http.Request) asked {
 	return asked{
 		method: r.Method, host: r.Host, target: rawPath(r), query: r.URL.RawQuery, length: r.ContentLength,
-		upgrade: r.Header.Get("Upgrade") != "", client: withoutPort(r.RemoteAddr), fields: httpFields{r},
+		upgrade: r.Header.Get("Upgrade") != "", fields: httpFields{r},
 	}
 }
 
@@ -55,11 +55,14 @@ func withoutPort(addr string) string {
 	return addr
 }
 
-var errStarting = errors.New("the proxy is starting")
+var (
+	errStarting = errors.New("the proxy is starting")
+	errOverload = errors.New("too many requests are under way; try again in a moment")
+)
 
 // ServeHTTP decides, holds, forwards: for requests that net/http has read.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f := &flight{asked: inquire(r), obeyed: p.obeyed.Load(), begun: time.Now()}
+	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	out := &answer{ResponseWriter: w, flight: f}
 	defer p.land(f)
 	if status, err := p.admit(r.Context(), f); err != nil {
@@ -69,22 +72,36 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.cookie != "" {
 		w.Header().Add("Set-Cookie", f.cookie)
 	}
+	if limit := p.o.Limits.Body; limit > 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
 	p.forward(out, r, f)
 }
 
 // admit finds the route and decides, or says with what status the proxy itself
 // answers.
 func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
+	f.counted = true
+	if p.underWay.Add(1) > p.o.Limits.Requests {
+		p.Refused("overload")
+		return http.StatusServiceUnavailable, errOverload
+	}
 	if f.obeyed == nil {
 		return http.StatusServiceUnavailable, errStarting
 	}
+	if limit := p.o.Limits.Body; limit > 0 && f.asked.length > limit {
+		p.Refused("body")
+		return http.StatusRequestEntityTooLarge, tooLong(limit)
+	}
+	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
+	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
 	if err := f.find(); err != nil {
-		p.o.Metrics.refused.WithLabelValues("path").Inc()
+		p.Refused("path")
 		return http.StatusBadRequest, err
 	}
 	if err := p.decide(ctx, f); err != nil {
 		f.err = err
-		p.o.Metrics.refused.WithLabelValues("paused").Inc()
+		p.Refused("paused")
 		return http.StatusServiceUnavailable, err
 	}
 	f.decided = true
@@ -115,7 +132,7 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 // reverseProxy makes what forwards over net/http.
 func (p *Proxy) reverseProxy() *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		Rewrite: rewrite, Transport: forwarder{p}, FlushInterval: -1, BufferPool: &buffers{},
+		Rewrite: p.rewrite, Transport: forwarder{p}, FlushInterval: -1, BufferPool: buffers{},
 		ErrorHandler: p.fail, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		ModifyResponse: p.arrived,
 	}
@@ -123,15 +140,15 @@ func (p *Proxy) reverseProxy() *httputil.ReverseProxy {
 
 // rewrite addresses the outgoing request: the canonical path that was routed,
 // everything else as it came.
-func rewrite(pr *httputil.ProxyRequest) {
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	f := flightOf(pr.In)
 	pr.Out.URL.RawPath = f.path
 	pr.Out.URL.Path = unescape(f.path)
 	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	pr.Out.URL.Fragment = ""
-	pr.Out.Host = pr.In.Host
+	pr.Out.Host = f.hostFor()
 	pr.Out.Trailer = pr.In.Trailer // filled in when the body has been read
-	pr.SetXForwarded()
+	p.o.Forwarding.set(pr.Out.Header, f.told)
 	if upgrade := pr.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
 		// Tunnels of other kinds would bypass every route (h2c, for one).
 		pr.Out.Header.Del("Upgrade")
@@ -147,6 +164,9 @@ func (p *Proxy) arrived(res *http.Response) error {
 	p.wrote(f)
 	if f.fellBack != "" {
 		res.Header.Set("X-Strangler-Fallback", "monolith")
+	}
+	if f.manners().Rewrite {
+		f.rewriteHeader(res.Header)
 	}
 	return nil
 }

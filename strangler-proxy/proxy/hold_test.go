@@ -181,10 +181,11 @@ func TestAHeldWriteIsToldToTryAgainWhenThePauseLastsTooLong(t *testing.T) {
 
 // nowhere is a backend that must not be reached.
 func nowhere(t *testing.T) *upstream.Backend {
-	b, err := upstream.New("nowhere", "http://127.0.0.1:1")
+	b, err := upstream.New(upstream.Options{Name: "nowhere", URLs: []string{"http://127.0.0.1:1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(b.Close)
 	return b
 }
 

@@ -56,6 +56,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
+// Refused counts a request that the proxy itself refused.
+func (p *Proxy) Refused(reason string) { p.o.Metrics.refused.WithLabelValues(reason).Inc() }
+
 // counters are a route's numbers, found once: looking them up by their labels
 // for every request would cost more than routing it.
 type counters struct {

@@ -89,6 +89,17 @@ func (c *capture) taken() (bytes []byte, whole bool) {
 	return slices.Clip(c.bytes), c.ended && !c.over
 }
 
+// keep adds to what is kept, if anything is.
+func (c *capture) keep(b []byte, end bool) {
+	if c == nil {
+		return
+	}
+	c.add(b)
+	if end {
+		c.end()
+	}
+}
+
 // end notes that the body was seen to its end.
 func (c *capture) end() {
 	c.mu.Lock()

@@ -25,6 +25,8 @@ type Snapshot struct {
 	Table        *route.Table
 	Monolith     *upstream.Backend
 	Capabilities map[string]Capability
+	// Manners of the backends that have any.
+	Manners map[*upstream.Backend]Manners
 	// FallbackAfter is how long a service may take to begin its answer to a
 	// safe read before the monolith is asked.
 	FallbackAfter time.Duration
@@ -43,6 +45,9 @@ type Options struct {
 	Metrics *Metrics   // required
 	Key     []byte     // signs our cookies
 	Bounds  engine.Bounds
+	Limits  Limits
+	// Forwarding says what backends are told about clients.
+	Forwarding Forwarding
 	// Synced returns a moment before which everything written to a side of a
 	// capability is on the other one; zero where nothing follows.
 	Synced func(capability string, from change.Side) time.Time
@@ -57,7 +62,8 @@ type Proxy struct {
 	o          Options
 	obeyed     atomic.Pointer[obeyed]
 	reverse    *httputil.ReverseProxy
-	undeclared *counters // of requests for what no capability declares
+	undeclared *counters    // of requests for what no capability declares
+	underWay   atomic.Int64 // requests
 
 	mu    sync.Mutex
 	known map[string]*capability
@@ -76,6 +82,8 @@ func New(o Options) *Proxy {
 	if o.Bounds == (engine.Bounds{}) {
 		o.Bounds = engine.DefaultBounds()
 	}
+	o.Limits = o.Limits.withDefaults()
+	o.Forwarding = o.Forwarding.withDefaults()
 	p := &Proxy{o: o, known: map[string]*capability{}, undeclared: &counters{name: noRoute}}
 	p.reverse = p.reverseProxy()
 	return p

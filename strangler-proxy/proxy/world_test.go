@@ -18,6 +18,7 @@ import (
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
+	"stranglerfig/strangler-proxy/listener"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -53,7 +54,7 @@ func (a *application) answers(h http.HandlerFunc) { a.handle.Store(&h) }
 
 func (a *application) backend(t testing.TB) *upstream.Backend {
 	t.Helper()
-	b, err := upstream.New(a.name, a.server.URL)
+	b, err := upstream.New(upstream.Options{Name: a.name, URLs: []string{a.server.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ type world struct {
 	monolith, service *application
 	registry          *prometheus.Registry
 	proxy             *proxy.Proxy
-	front             *httptest.Server
+	front             *front
 	client            *http.Client
 	snapshot          proxy.Snapshot // what obey starts from
 	sawSync           sync.Mutex
@@ -93,14 +94,46 @@ func newWorld(t testing.TB, set ...func(*proxy.Options)) *world {
 		f(&o)
 	}
 	w.proxy = proxy.New(o)
-	w.front = httptest.NewServer(w.proxy)
-	t.Cleanup(w.front.Close)
+	w.front = serve(t, w.proxy)
 	w.client = &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	t.Cleanup(w.client.CloseIdleConnections)
 	return w
+}
+
+// front is where a world's clients are served.
+type front struct {
+	URL      string
+	Listener net.Listener
+	server   *listener.Server
+	ended    chan error
+	once     sync.Once
+}
+
+func serve(t testing.TB, p *proxy.Proxy) *front {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
+	go func() { f.ended <- f.server.Serve(l) }()
+	t.Cleanup(f.Close)
+	return f
+}
+
+// Close waits until every request has ended.
+func (f *front) Close() {
+	f.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if f.server.Shutdown(ctx) != nil {
+			f.server.Close()
+		}
+		<-f.ended
+	})
 }
 
 // sync says up to when the follower has everything; the zero time means now.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"stranglerfig/migrations/change"
 )
@@ -61,7 +62,7 @@ func Decide(r *Route, method string, cl Client, c Capability) Decision {
 	switch {
 	case c.Stale:
 		d.Side, d.Mirror = c.Owner, false
-		d.Reason = fmt.Sprintf("the %s's data is too far behind, so the write owner answers", c.Owner.Other())
+		d.Reason = "the " + string(c.Owner.Other()) + "'s data is too far behind, so the write owner answers"
 	case cl.Fresh:
 		d.Side, d.Mirror = c.Owner, false
 		d.Reason = "the client has just written, so the write owner answers"
@@ -81,7 +82,7 @@ func decideWrite(r *Route, c Capability) Decision {
 		if r.Owner.Stage == Service {
 			side = change.Service
 		}
-		return Decision{Side: side, Reason: fmt.Sprintf("route %q is a write route owned by the %s", r.ID, side)}
+		return Decision{Side: side, Reason: r.ownedBy(side)}
 	}
 	d := Decision{Side: c.Owner, Epoch: c.Epoch, Hold: c.Held || !c.Known}
 	switch {
@@ -90,7 +91,7 @@ func decideWrite(r *Route, c Capability) Decision {
 	case c.Held:
 		d.Reason = "a switch is under way, so writes wait"
 	default:
-		d.Reason = fmt.Sprintf("the %s owns the writes of %s at epoch %d", c.Owner, r.Capability, c.Epoch)
+		d.Reason = "the " + string(c.Owner) + " owns the writes of " + r.Capability + " at epoch " + strconv.FormatUint(c.Epoch, 10)
 	}
 	return d
 }
@@ -105,11 +106,26 @@ func decideRead(r *Route, cl Client) Decision {
 		return d
 	case Canary:
 		if r.Owner.Takes(cl.Bucket) {
-			return Decision{Side: change.Service, Reason: fmt.Sprintf("bucket %d is within %s", cl.Bucket, r.Owner)}
+			return Decision{Side: change.Service, Reason: "bucket " + strconv.Itoa(cl.Bucket) + " is within " + r.Owner.String()}
 		}
-		return Decision{Side: change.Monolith, Reason: fmt.Sprintf("bucket %d is outside %s", cl.Bucket, r.Owner)}
+		return Decision{Side: change.Monolith, Reason: "bucket " + strconv.Itoa(cl.Bucket) + " is outside " + r.Owner.String()}
 	case Service:
-		return Decision{Side: change.Service, Reason: fmt.Sprintf("route %q is owned by the service", r.ID)}
+		return Decision{Side: change.Service, Reason: r.ownedBy(change.Service)}
 	}
-	return Decision{Side: change.Monolith, Reason: fmt.Sprintf("route %q is owned by the monolith", r.ID)}
+	return Decision{Side: change.Monolith, Reason: r.ownedBy(change.Monolith)}
+}
+
+// ownedBy says that the route's word names a side. For a route of a table that
+// was said when it was compiled.
+func (r *Route) ownedBy(side change.Side) string {
+	switch {
+	case r.owned == "":
+	case r.Owner.Stage == Service && side == change.Service, r.Owner.Stage == Monolith && side == change.Monolith:
+		return r.owned
+	}
+	what := "is"
+	if r.Writes {
+		what = "is a write route"
+	}
+	return fmt.Sprintf("route %q %s owned by the %s", r.ID, what, side)
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"stranglerfig/migrations/change"
 )
 
 // Stage is the first word of an owner.
@@ -75,6 +77,17 @@ func (o Owner) String() string {
 // ladder, which gates guard. Steps down are always free.
 func (o Owner) Above(p Owner) bool {
 	return o.Stage > p.Stage || o.Stage == p.Stage && o.Share > p.Share
+}
+
+// whole returns the side that answers every request, if one does.
+func (o Owner) whole() (side change.Side, whole bool) {
+	switch o.Stage {
+	case Monolith:
+		return change.Monolith, true
+	case Service:
+		return change.Service, true
+	}
+	return "", false
 }
 
 // Takes reports whether a bucket, from 0 to 9999, falls into the share.

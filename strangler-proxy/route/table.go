@@ -21,6 +21,7 @@ type Route struct {
 
 	method, host string
 	segments     []segment
+	owned        string // see ownedBy; "" outside of a table
 }
 
 // segment is one part of a pattern: a literal, {name}, or {name...}.
@@ -160,64 +161,86 @@ func (p Profile) segments(all []segment) []segment {
 // each path segment, whatever the number of routes.
 type Table struct {
 	profile Profile
-	hosts   map[string]*node
+	hosts   map[string]int32 // the root of each host's tree
+	nodes   []node
+	edges   map[edge]int32 // all literal segments of all nodes, so that a step is one look into one map
 	routes  []*Route
 }
 
-// node is a place in the tree of segments.
+// node is a place in a tree of segments.
 type node struct {
-	literals map[string]*node
-	single   *node
-	here     []*Route // routes that end here
-	rest     []*Route // routes that end in {name...} here
-	bare     []*Route // those of rest that meet the path without its slash too
+	single int32    // the node behind a wildcard; none: there is none
+	here   []*Route // routes that end here
+	rest   []*Route // routes that end in {name...} here
+	bare   []*Route // those of rest that meet the path without its slash too
+	leaf   bool     // no literal segment follows
 }
+
+// edge leads from a node to the next by a literal segment.
+type edge struct {
+	from int32
+	text string
+}
+
+const none = -1
 
 // Compile builds a table, or returns every problem: routes that are declared
 // twice, and pairs that meet the same request with neither being narrower.
 func Compile(routes []Route, profile Profile) (*Table, []Problem) {
-	t := &Table{profile: profile, hosts: map[string]*node{}}
+	t := &Table{profile: profile, hosts: map[string]int32{}, edges: map[edge]int32{}}
 	for i := range routes {
 		r := routes[i]
 		r.segments = profile.segments(r.segments)
+		if side, whole := r.Owner.whole(); whole {
+			r.owned = r.ownedBy(side)
+		}
 		t.routes = append(t.routes, &r)
 		t.insert(&r)
 	}
-	if problems := conflicts(t.routes); len(problems) > 0 {
+	if problems := t.conflicts(); len(problems) > 0 {
 		return nil, problems
 	}
 	return t, nil
 }
 
+// add makes a node.
+func (t *Table) add() int32 {
+	t.nodes = append(t.nodes, node{single: none, leaf: true})
+	return int32(len(t.nodes) - 1)
+}
+
 func (t *Table) insert(r *Route) {
-	n := t.hosts[r.host]
-	if n == nil {
-		n = &node{}
-		t.hosts[r.host] = n
+	at, known := t.hosts[r.host]
+	if !known {
+		at = t.add()
+		t.hosts[r.host] = at
 	}
 	for _, s := range r.segments {
 		switch s.kind {
 		case rest:
+			n := &t.nodes[at]
 			n.rest = append(n.rest, r)
 			if t.profile.SameTrailingSlash {
 				n.bare = n.rest
 			}
 			return
 		case single:
-			if n.single == nil {
-				n.single = &node{}
+			if t.nodes[at].single == none {
+				next := t.add()
+				t.nodes[at].single = next
 			}
-			n = n.single
+			at = t.nodes[at].single
 		default:
-			if n.literals == nil {
-				n.literals = map[string]*node{}
+			next, known := t.edges[edge{at, s.text}]
+			if !known {
+				next = t.add()
+				t.edges[edge{at, s.text}] = next
+				t.nodes[at].leaf = false
 			}
-			if n.literals[s.text] == nil {
-				n.literals[s.text] = &node{}
-			}
-			n = n.literals[s.text]
+			at = next
 		}
 	}
+	n := &t.nodes[at]
 	n.here = append(n.here, r)
 }
 
@@ -246,15 +269,16 @@ func (t *Table) Lookup(method, host, path string) (*Route, error) {
 
 func (t *Table) find(method, host, path string) *Route {
 	path = t.profile.apply(path)
-	if len(t.hosts) > 1 || t.hosts[""] == nil {
-		if n := t.hosts[bareHost(host)]; n != nil {
-			if r := n.find(method, path[1:]); r != nil {
+	anywhere, declared := t.hosts[""]
+	if len(t.hosts) > 1 || !declared {
+		if root, ok := t.hosts[bareHost(host)]; ok {
+			if r := t.walk(root, method, path[1:]); r != nil {
 				return r
 			}
 		}
 	}
-	if n := t.hosts[""]; n != nil {
-		return n.find(method, path[1:])
+	if declared {
+		return t.walk(anywhere, method, path[1:])
 	}
 	return nil
 }
@@ -267,25 +291,35 @@ func bareHost(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// find walks the tree, literals before wildcards, stepping back where a way
-// ends without a route for the method.
-func (n *node) find(method, path string) *Route {
+// walk follows a path from a node, literals before wildcards, stepping back
+// where a way ends without a route for the method.
+func (t *Table) walk(at int32, method, path string) *Route {
+	n := &t.nodes[at]
 	head, tail, more := strings.Cut(path, "/")
-	for _, next := range [...]*node{n.literals[head], n.single} {
-		if next == nil || (next == n.single && head == "") {
-			continue
-		}
-		if more {
-			if r := next.find(method, tail); r != nil {
+	if !n.leaf {
+		if next, ok := t.edges[edge{at, head}]; ok {
+			if r := t.step(next, method, tail, more); r != nil {
 				return r
 			}
-		} else if r := forMethod(next.here, method); r != nil {
-			return r
-		} else if r := forMethod(next.bare, method); r != nil {
+		}
+	}
+	if n.single != none && head != "" {
+		if r := t.step(n.single, method, tail, more); r != nil {
 			return r
 		}
 	}
 	return forMethod(n.rest, method)
+}
+
+func (t *Table) step(next int32, method, tail string, more bool) *Route {
+	if more {
+		return t.walk(next, method, tail)
+	}
+	n := &t.nodes[next]
+	if r := forMethod(n.here, method); r != nil {
+		return r
+	}
+	return forMethod(n.bare, method)
 }
 
 // forMethod picks the route of a method: its own, GET for HEAD, or any.
@@ -307,41 +341,96 @@ func forMethod(routes []*Route, method string) *Route {
 	return any
 }
 
-// conflicts compares the routes pairwise within groups that can meet at all.
-func conflicts(routes []*Route) []Problem {
+// conflicts finds the pairs of routes that meet the same request with neither
+// being narrower. A route is held only against those that the tree shows to
+// meet it at all.
+func (t *Table) conflicts() []Problem {
 	var problems []Problem
-	groups := map[string][]*Route{}
-	var wild []*Route
-	for _, r := range routes {
-		against := wild
-		if r.segments[0].kind == literal {
-			against = append(append([]*Route(nil), wild...), groups[r.segments[0].text]...)
-			groups[r.segments[0].text] = append(groups[r.segments[0].text], r)
-		} else {
-			against = routes[:indexOf(routes, r)]
-			wild = append(wild, r)
+	m := meeting{t: t, literals: map[int32][]int32{}}
+	for e, to := range t.edges {
+		if e.text != "" {
+			m.literals[e.from] = append(m.literals[e.from], to)
 		}
-		for _, other := range against {
-			if clash(r, other) {
-				problems = append(problems, Problem{
-					Line: r.Line,
-					Text: fmt.Sprintf("route %q conflicts with %q (line %d): some requests meet both and neither is narrower", r.ID, other.ID, other.Line),
-					Hint: "remove one of them, or make one narrower",
-				})
+	}
+	index := make(map[*Route]int, len(t.routes))
+	for i, r := range t.routes {
+		index[r] = i
+		before := []*Route{}
+		m.found = func(other *Route) {
+			if at, earlier := index[other]; earlier && at < i && clash(r, other) {
+				before = append(before, other)
 			}
+		}
+		m.walk(t.hosts[r.host], r.segments)
+		sort.Slice(before, func(a, b int) bool { return index[before[a]] < index[before[b]] })
+		for _, other := range before {
+			problems = append(problems, Problem{
+				Line: r.Line,
+				Text: fmt.Sprintf("route %q conflicts with %q (line %d): some requests meet both and neither is narrower", r.ID, other.ID, other.Line),
+				Hint: "remove one of them, or make one narrower",
+			})
 		}
 	}
 	sort.SliceStable(problems, func(i, j int) bool { return problems[i].Line < problems[j].Line })
 	return problems
 }
 
-func indexOf(routes []*Route, r *Route) int {
-	for i, have := range routes {
-		if have == r {
-			return i
+// meeting finds the routes whose paths meet those of a pattern.
+type meeting struct {
+	t        *Table
+	literals map[int32][]int32 // what follows a node by a literal segment that is not empty
+	found    func(*Route)
+}
+
+func (m *meeting) walk(at int32, segments []segment) {
+	n := &m.t.nodes[at]
+	if len(segments) == 0 {
+		m.all(n.here)
+		return
+	}
+	m.all(n.rest)
+	s, after := segments[0], segments[1:]
+	switch {
+	case s.kind == rest:
+		m.below(at)
+		return
+	case s.kind == literal:
+		if next, ok := m.t.edges[edge{at, s.text}]; ok {
+			m.walk(next, after)
+		}
+		if s.text == "" {
+			return // nothing is no segment that a wildcard takes
+		}
+	default:
+		for _, next := range m.literals[at] {
+			m.walk(next, after)
 		}
 	}
-	return len(routes)
+	if n.single != none {
+		m.walk(n.single, after)
+	}
+}
+
+// below finds every route that goes on from a node.
+func (m *meeting) below(at int32) {
+	next := m.literals[at]
+	if empty, ok := m.t.edges[edge{at, ""}]; ok {
+		next = append(slices.Clip(next), empty)
+	}
+	if single := m.t.nodes[at].single; single != none {
+		next = append(slices.Clip(next), single)
+	}
+	for _, n := range next {
+		m.all(m.t.nodes[n].here)
+		m.all(m.t.nodes[n].rest)
+		m.below(n)
+	}
+}
+
+func (m *meeting) all(routes []*Route) {
+	for _, r := range routes {
+		m.found(r)
+	}
 }
 
 // relation of two sets of requests.

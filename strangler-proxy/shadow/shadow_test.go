@@ -88,7 +88,7 @@ func (w *world) backend(name string, h *atomic.Pointer[http.HandlerFunc], calls 
 		w.serviceServer = s
 	}
 	w.t.Cleanup(s.Close)
-	b, err := upstream.New(name, s.URL)
+	b, err := upstream.New(upstream.Options{Name: name, URLs: []string{s.URL}})
 	if err != nil {
 		w.t.Fatal(err)
 	}

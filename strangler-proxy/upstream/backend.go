@@ -1,15 +1,20 @@
-// Package upstream speaks to one backend: it pools connections, tells errors
-// that happened before anything was sent from those after, fails fast while a
-// backend is broken, and can be led through another address for experiments.
+// Package upstream speaks to one backend: it chooses between its endpoints,
+// pools connections, tells errors that happened before anything was sent from
+// those after, fails fast while a backend is broken, bounds what it is asked to
+// bear, and can lead everything through another address for experiments.
 //
-// Start at [New].
+// Requests go over connections of one's own, see [Backend.Begin], where the
+// backend speaks HTTP/1.1, or over net/http, see [Backend.RoundTrip], whatever
+// it speaks. Start at [New].
 package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,12 +26,22 @@ import (
 // Backend is one application behind the proxy. It is safe for concurrent use.
 type Backend struct {
 	Name string
-	URL  *url.URL
+	URL  *url.URL // of the first endpoint
 
+	o         Options
+	endpoints []*endpoint
 	transport *http.Transport
 	dialer    net.Dialer
 	way       atomic.Pointer[way]
 	breaker   breaker
+	budget    *budget
+
+	inFlight, connections, waiting, refused atomic.Int64
+
+	freed chan struct{} // a connection may be had
+	ended atomic.Bool
+	end   context.CancelFunc
+	cared chan struct{}
 }
 
 // NotSentError wraps an error that happened before a byte of the request was
@@ -42,34 +57,59 @@ func (e *NotSentError) Unwrap() error { return e.Err }
 // it has just failed several times in a row.
 var ErrOpen = errors.New("the backend failed several times in a row and is not tried for a moment")
 
-const (
-	dialTimeout   = 2 * time.Second
-	idlePerHost   = 256
-	idleTimeout   = 60 * time.Second
-	trip          = 5                      // failures in a row that open the breaker
-	pauseForTrial = 500 * time.Millisecond // until one request may try again
-)
-
-// New returns a backend at a base URL such as http://127.0.0.1:9000.
-func New(name, base string) (*Backend, error) {
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, fmt.Errorf("backend %s: %w", name, err)
+// New returns a backend, which Close ends.
+func New(o Options) (*Backend, error) {
+	o = o.withDefaults()
+	if len(o.URLs) == 0 {
+		return nil, fmt.Errorf("backend %s: no URL is given", o.Name)
 	}
-	b := &Backend{Name: name, URL: u, dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}}
+	if o.TLS == nil {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	b := &Backend{Name: o.Name, o: o, breaker: breaker{o: o.Breaker}, budget: newBudget(), freed: make(chan struct{}, 1), cared: make(chan struct{})}
+	for _, base := range o.URLs {
+		u, err := url.Parse(base)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", o.Name, err)
+		}
+		b.endpoints = append(b.endpoints, &endpoint{url: u})
+	}
+	b.URL = b.endpoints[0].url
+	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial, KeepAlive: 30 * time.Second}
 	b.way.Store(&way{})
-	b.transport = &http.Transport{
-		DialContext:         b.dial,
-		MaxIdleConns:        0, // the bound is per host
-		MaxIdleConnsPerHost: idlePerHost,
-		IdleConnTimeout:     idleTimeout,
-		DisableCompression:  true, // bodies pass as they are
-		WriteBufferSize:     16 << 10,
-		ReadBufferSize:      16 << 10,
-		TLSHandshakeTimeout: 5 * time.Second,
-	}
+	b.transport = b.newTransport()
+	ctx, end := context.WithCancel(context.Background())
+	b.end = end
+	go b.care(ctx)
 	return b, nil
 }
+
+// newTransport makes what speaks to the backend over net/http.
+func (b *Backend) newTransport() *http.Transport {
+	t := &http.Transport{
+		DialContext:           b.dial,
+		MaxIdleConns:          0, // the bound is per host
+		MaxIdleConnsPerHost:   b.o.Limits.Idle,
+		IdleConnTimeout:       b.o.Limits.IdleFor,
+		DisableCompression:    true, // bodies pass as they are
+		WriteBufferSize:       16 << 10,
+		ReadBufferSize:        16 << 10,
+		TLSHandshakeTimeout:   b.o.Timeouts.TLS,
+		TLSClientConfig:       b.o.TLS.Clone(),
+		ResponseHeaderTimeout: b.o.Timeouts.Answer,
+		Protocols:             new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(b.o.Protocol == HTTP1)
+	t.Protocols.SetHTTP2(b.o.Protocol == HTTP2)
+	t.Protocols.SetUnencryptedHTTP2(b.o.Protocol == H2C)
+	return t
+}
+
+// Raw reports whether the backend speaks HTTP/1.1, so that Begin may be used.
+func (b *Backend) Raw() bool { return b.o.Protocol == HTTP1 }
+
+// Timeouts returns what is granted the backend.
+func (b *Backend) Timeouts() Timeouts { return b.o.Timeouts }
 
 // way is how connections reach the backend for a while: directly, or through
 // another address.
@@ -79,29 +119,64 @@ type way struct {
 	last *way         // the one before it
 }
 
-func (b *Backend) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+// open opens a connection to an endpoint the way that connections go now. A
+// name is looked up for each; if it has several addresses, they are tried in a
+// random order, so that all of them get their share.
+func (b *Backend) open(ctx context.Context, u *url.URL) (net.Conn, *way, error) {
 	w := b.way.Load()
+	addresses := []string{hostPort(u)}
 	if w.via != "" {
-		addr = w.via
+		addresses[0] = w.via
+	} else if net.ParseIP(u.Hostname()) == nil {
+		_, port, _ := net.SplitHostPort(addresses[0])
+		found, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
+		if err != nil {
+			return nil, nil, err
+		}
+		addresses = addresses[:0]
+		for _, i := range rand.Perm(len(found)) {
+			addresses = append(addresses, net.JoinHostPort(found[i], port))
+		}
 	}
-	conn, err := b.dialer.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, &NotSentError{err}
+	var errs []error
+	for _, address := range addresses {
+		conn, err := b.dialer.DialContext(ctx, "tcp", address)
+		if err == nil {
+			w.open.Add(1)
+			return conn, w, nil
+		}
+		errs = append(errs, err)
 	}
-	w.open.Add(1)
-	return &countedConn{Conn: conn, way: w}, nil
+	return nil, nil, errors.Join(errs...)
 }
 
-// countedConn tells its way when it has ended.
+// dial opens a connection for net/http, waiting for a slot if need be.
+func (b *Backend) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	if err := b.awaitSlot(ctx); err != nil {
+		return nil, &NotSentError{err}
+	}
+	conn, w, err := b.open(ctx, &url.URL{Host: addr})
+	if err != nil {
+		b.giveSlot()
+		return nil, &NotSentError{err}
+	}
+	return &countedConn{Conn: conn, way: w, backend: b}, nil
+}
+
+// countedConn tells its way and its backend when it has ended.
 type countedConn struct {
 	net.Conn
-	way    *way
-	closed sync.Once
+	way     *way
+	backend *Backend
+	closed  sync.Once
 }
 
 // Close implements [net.Conn].
 func (c *countedConn) Close() error {
-	c.closed.Do(func() { c.way.open.Add(-1) })
+	c.closed.Do(func() {
+		c.way.open.Add(-1)
+		c.backend.giveSlot()
+	})
 	return c.Conn.Close()
 }
 
@@ -113,6 +188,7 @@ func (b *Backend) Via(addr string) {
 	before.last = nil // nobody settles an earlier change any more
 	b.way.Store(&way{via: addr, last: before})
 	b.transport.CloseIdleConnections()
+	b.sweep(false)
 }
 
 // Settle waits until every connection from before the last Via has ended, or
@@ -133,10 +209,11 @@ func (b *Backend) Settle(ctx context.Context) {
 
 // RoundTrip sends a request to the backend, whatever host its URL names.
 func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !b.breaker.admit(time.Now()) {
-		return nil, &NotSentError{ErrOpen}
+	attempt, err := b.Begin()
+	if err != nil {
+		return nil, err
 	}
-	r.URL.Scheme, r.URL.Host = b.URL.Scheme, b.URL.Host
+	r.URL.Scheme, r.URL.Host = attempt.endpoint.url.Scheme, attempt.endpoint.url.Host
 	upload := &upload{ReadCloser: r.Body}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = upload
@@ -144,11 +221,11 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := b.transport.RoundTrip(r)
 	switch {
 	case err == nil:
-		b.breaker.succeeded()
+		attempt.End(Well)
 	case r.Context().Err() != nil && !errors.Is(context.Cause(r.Context()), ErrSlow), upload.broken.Load():
-		b.breaker.undecided() // the client went away; that says nothing
+		attempt.End(Undecided) // the client went away; that says nothing
 	default:
-		b.breaker.failed(time.Now())
+		attempt.End(Failed)
 	}
 	return res, err
 }
@@ -171,49 +248,6 @@ func (u *upload) Read(p []byte) (int, error) {
 // long to be answered.
 var ErrSlow = errors.New("the backend did not answer in time")
 
-// Check asks whether the backend is well: a 2xx at path, or, without a path,
-// a connection.
-func (b *Backend) Check(ctx context.Context, path string) error {
-	if path == "" {
-		conn, err := b.dial(ctx, "tcp", hostPort(b.URL))
-		if err != nil {
-			return fmt.Errorf("%s at %s cannot be reached: %w", b.Name, b.URL, err)
-		}
-		return conn.Close()
-	}
-	body, err := b.get(ctx, path)
-	if err != nil {
-		return err
-	}
-	return body.Close()
-}
-
-// Get returns the body of a 2xx answer at path, at most 64 KiB of it.
-func (b *Backend) Get(ctx context.Context, path string) ([]byte, error) {
-	body, err := b.get(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	return io.ReadAll(io.LimitReader(body, 64<<10))
-}
-
-func (b *Backend) get(ctx context.Context, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL.String()+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := b.transport.RoundTrip(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s at %s cannot be reached: %w", b.Name, b.URL, err)
-	}
-	if res.StatusCode < 200 || res.StatusCode > 299 {
-		res.Body.Close()
-		return nil, fmt.Errorf("%s answers %s with %d", b.Name, b.URL.String()+path, res.StatusCode)
-	}
-	return res.Body, nil
-}
-
 func hostPort(u *url.URL) string {
 	if u.Port() != "" {
 		return u.Host
@@ -228,53 +262,48 @@ func hostPort(u *url.URL) string {
 // between.
 func (b *Backend) Address() string { return hostPort(b.URL) }
 
-// Close closes idle connections.
-func (b *Backend) Close() { b.transport.CloseIdleConnections() }
-
-// breaker opens after failures in a row and admits one trial after a pause.
-type breaker struct {
-	mu       sync.Mutex
-	failures int
-	until    time.Time // no trial before
-	trial    bool      // one is under way
-}
-
-func (k *breaker) admit(now time.Time) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.failures < trip {
-		return true
+// Close closes idle connections and ends the backend's own work. Requests
+// under way end on the connections they have.
+func (b *Backend) Close() {
+	if b.ended.Swap(true) {
+		return
 	}
-	if k.trial || now.Before(k.until) {
-		return false
-	}
-	k.trial = true
-	return true
-}
-
-func (k *breaker) succeeded() {
-	k.mu.Lock()
-	k.failures, k.trial = 0, false
-	k.mu.Unlock()
-}
-
-func (k *breaker) undecided() {
-	k.mu.Lock()
-	k.trial = false
-	k.mu.Unlock()
-}
-
-func (k *breaker) failed(now time.Time) {
-	k.mu.Lock()
-	k.failures++
-	k.trial = false
-	k.until = now.Add(pauseForTrial)
-	k.mu.Unlock()
+	b.end()
+	<-b.cared
+	b.transport.CloseIdleConnections()
+	b.sweep(true)
 }
 
 // Open reports whether the backend is not being tried at the moment.
-func (b *Backend) Open() bool {
-	b.breaker.mu.Lock()
-	defer b.breaker.mu.Unlock()
-	return b.breaker.failures >= trip
+func (b *Backend) Open() bool { return b.breaker.state() != Closed }
+
+// Stats are a backend's numbers at a moment.
+type Stats struct {
+	Endpoints      int
+	Usable         int // of them: neither sick nor ejected
+	InFlight       int64
+	Connections    int64 // open
+	Idle           int   // of those that HTTP/1.1 is spoken on directly
+	Refused        int64 // requests refused because there were too many
+	Retries        int64
+	RetriesRefused int64
+	Breaker        State
+}
+
+// Stats returns the backend's numbers.
+func (b *Backend) Stats() Stats {
+	s := Stats{
+		Endpoints: len(b.endpoints), InFlight: b.inFlight.Load(), Connections: b.connections.Load(), Refused: b.refused.Load(),
+		Retries: b.budget.used.Load(), RetriesRefused: b.budget.denied.Load(), Breaker: b.breaker.state(),
+	}
+	now := time.Now()
+	for _, e := range b.endpoints {
+		if e.usable(now) {
+			s.Usable++
+		}
+		e.mu.Lock()
+		s.Idle += len(e.idle)
+		e.mu.Unlock()
+	}
+	return s
 }

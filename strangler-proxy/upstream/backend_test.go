@@ -18,7 +18,7 @@ import (
 
 func newBackend(t testing.TB, url string) *upstream.Backend {
 	t.Helper()
-	b, err := upstream.New("billing", url)
+	b, err := upstream.New(upstream.Options{Name: "billing", URLs: []string{url}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestAddressesHaveAPort(t *testing.T) {
 			t.Errorf("%s: %s, want %s", url, got, want)
 		}
 	}
-	if _, err := upstream.New("billing", "http://a b"); err == nil {
+	if _, err := upstream.New(upstream.Options{Name: "billing", URLs: []string{"http://a b"}}); err == nil {
 		t.Error("a URL that is none was taken")
 	}
 }

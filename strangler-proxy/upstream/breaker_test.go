@@ -19,9 +19,16 @@ func (b *Backend) StayOpen() {
 	b.breaker.until = time.Now().Add(time.Hour)
 }
 
+const (
+	trip          = 5
+	pauseForTrial = 500 * time.Millisecond
+)
+
+var usual = BreakerOptions{Failures: trip, Pause: pauseForTrial}
+
 // opened returns a breaker that opened at a moment.
 func opened(at time.Time) *breaker {
-	var k breaker
+	k := breaker{o: usual}
 	for range trip {
 		k.admit(at)
 		k.failed(at)
@@ -72,7 +79,7 @@ func TestATrialDecides(t *testing.T) {
 
 func TestASuccessForgetsEarlierFailures(t *testing.T) {
 	at := time.Unix(1000, 0)
-	var k breaker
+	k := breaker{o: usual}
 	for range 3 {
 		for range trip - 1 {
 			k.failed(at)

@@ -1,0 +1,3 @@
+package conformance
+
+func becomeService() bool { return false }

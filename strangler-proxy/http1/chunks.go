@@ -1,0 +1,180 @@
+package http1
+
+import "strings"
+
+const (
+	maxChunkLine = 256 // bytes of the line before a chunk, its extensions included
+	maxTrailers  = 8 << 10
+	maxTrailing  = 64 // fields
+)
+
+// Chunks decodes a chunked body piece by piece, however it is cut: RFC 9112,
+// 7.1. The zero value is at the beginning of a body. Extensions are read over.
+type Chunks struct {
+	at       chunkState
+	size     uint64 // of the chunk, then what is left of it
+	digits   int
+	line     int    // bytes of this line
+	cr       bool   // a carriage return came last
+	trailing []byte // of a line
+	trailed  int    // bytes of trailers altogether
+	trailers []Field
+}
+
+type chunkState uint8
+
+const (
+	inSize chunkState = iota
+	inExtension
+	inData
+	afterData
+	inTrailers
+	ended
+)
+
+// Next looks at what was read and returns the piece of the body that it begins
+// with, after n bytes were used altogether. done is true when the last chunk
+// and the trailers have been read; what follows n is the next message. Without
+// progress (n is len(in) and data is empty) more must be read. The error is a
+// *Refusal.
+func (c *Chunks) Next(in []byte) (data []byte, n int, done bool, err error) {
+	for n < len(in) {
+		switch c.at {
+		case inData:
+			take := int(min(c.size, uint64(len(in)-n)))
+			data = in[n : n+take]
+			n += take
+			if c.size -= uint64(take); c.size == 0 {
+				c.at = afterData
+			}
+			return data, n, false, nil
+		case ended:
+			return nil, n, true, nil
+		case inTrailers:
+			err = c.trailer(in[n])
+		case afterData:
+			err = c.endOfChunk(in[n])
+		default:
+			err = c.sizeLine(in[n])
+		}
+		if err != nil {
+			return nil, n, false, err
+		}
+		n++
+	}
+	return nil, n, c.at == ended, nil
+}
+
+// sizeLine takes a byte of the line before a chunk.
+func (c *Chunks) sizeLine(b byte) error {
+	if c.line++; c.line > maxChunkLine {
+		return errChunkLong
+	}
+	switch {
+	case c.cr:
+		if b != '\n' {
+			return errChunkLine
+		}
+		c.begin()
+	case b == '\r' && c.digits > 0:
+		c.cr = true
+	case c.at == inExtension:
+		if classes[b]&inValue == 0 {
+			return errChunkLine
+		}
+	case b == ';' && c.digits > 0:
+		c.at = inExtension
+	default:
+		digit, ok := hexDigit(b)
+		if !ok {
+			return errChunkSize
+		}
+		if c.digits++; c.digits > 15 {
+			return errChunkSize
+		}
+		c.size = c.size<<4 | uint64(digit)
+	}
+	return nil
+}
+
+// begin turns to what the line has announced.
+func (c *Chunks) begin() {
+	last := c.size == 0
+	c.line, c.digits, c.cr = 0, 0, false
+	if c.at = inData; last {
+		c.at = inTrailers
+	}
+}
+
+func (c *Chunks) endOfChunk(b byte) error {
+	switch {
+	case !c.cr && b == '\r':
+		c.cr = true
+		return nil
+	case c.cr && b == '\n':
+		c.at, c.cr = inSize, false
+		return nil
+	}
+	return errChunkEnd
+}
+
+// trailer takes a byte of the section after the last chunk.
+func (c *Chunks) trailer(b byte) error {
+	if c.trailed++; c.trailed > maxTrailers {
+		return errTrailers
+	}
+	c.trailing = append(c.trailing, b)
+	if b != '\n' {
+		return nil
+	}
+	line := string(c.trailing)
+	if c.trailing = c.trailing[:0]; len(line) < 2 || line[len(line)-2] != '\r' {
+		return errBareLF
+	}
+	if line = line[:len(line)-2]; line == "" {
+		c.at = ended
+		return nil
+	}
+	field, err := parseField(line)
+	if err != nil {
+		return err
+	}
+	if len(c.trailers) == maxTrailing {
+		return errTrailers
+	}
+	if mayTrail(field.Name) {
+		c.trailers = append(c.trailers, field)
+	}
+	return nil
+}
+
+// Trailers returns the fields after the last chunk. Those that would frame or
+// route a message, or say who sent it, are left out: they come too late to be
+// looked at. (RFC 9110, 6.5.1.)
+func (c *Chunks) Trailers() []Field { return c.trailers }
+
+func mayTrail(name string) bool {
+	if perHop(name) || endToEnd(name) {
+		return false
+	}
+	for _, early := range [...]string{
+		"Set-Cookie", "Content-Encoding", "Content-Type", "Content-Range", "Expect", "Max-Forwards", "Cache-Control", "Range", "WWW-Authenticate", "Location", "Age", "Date", "Expires", "Vary", "Retry-After",
+	} {
+		if SameName(name, early) {
+			return false
+		}
+	}
+	return !strings.HasPrefix(strings.ToLower(name), "if-")
+}
+
+func hexDigit(b byte) (byte, bool) {
+	switch {
+	case '0' <= b && b <= '9':
+		return b - '0', true
+	case 'a' <= b && b <= 'f':
+		return b - 'a' + 10, true
+	case 'A' <= b && b <= 'F':
+		return b - 'A' + 10, true
+	}
+	return 0, false
+}

@@ -1,0 +1,59 @@
+package http1
+
+// maxNominated bounds how many fields Connection may name.
+const maxNominated = 16
+
+// connection is what the Connection fields of a head say.
+type connection struct {
+	fields               []Field
+	kinds                []kind
+	close, keep, upgrade bool
+	nominated            int
+}
+
+// read reads the Connection fields and marks the fields they name as being
+// about the connection.
+func (c *connection) read() error {
+	for i := range c.fields {
+		if f := &c.fields[i]; c.kinds[i] == hop && SameName(f.Name, "Connection") {
+			if err := words(f.Value, c.word); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *connection) word(word string) error {
+	switch {
+	case SameName(word, "close"):
+		c.close = true
+		return nil
+	case SameName(word, "keep-alive"):
+		c.keep = true
+		return nil
+	case SameName(word, "upgrade"):
+		c.upgrade = true
+		return nil
+	case endToEnd(word):
+		return errNominated
+	}
+	if c.nominated++; c.nominated > maxNominated {
+		return errNominations
+	}
+	for i := range c.fields {
+		if SameName(c.fields[i].Name, word) {
+			c.kinds[i] = hop
+		}
+	}
+	return nil
+}
+
+// endToEnd reports whether a field must reach the owner: a client that could
+// have the proxy leave it out would be somebody else, or somewhere else, to
+// the backend.
+func endToEnd(name string) bool {
+	return SameName(name, "Host") || SameName(name, "Content-Length") || SameName(name, "Transfer-Encoding") || SameName(name, "Trailer") ||
+		SameName(name, "Cookie") || SameName(name, "Authorization") || SameName(name, "Forwarded") || SameName(name, "X-Real-IP") ||
+		HasPrefix(name, "X-Forwarded-")
+}

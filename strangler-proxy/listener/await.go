@@ -1,0 +1,121 @@
+package listener
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+)
+
+// Lender lends a buffer for as long as there is something to put into it.
+type Lender interface {
+	// Lend returns a buffer to read into.
+	Lend() []byte
+	// Return takes the buffer back: there was nothing to read.
+	Return()
+}
+
+// Await waits for a request's first bytes and returns how many of them are in
+// the buffer that it was lent. While nothing comes no buffer is held, and the
+// connection counts as idle: a drain ends it, and so does the limit on idle
+// time. The head's own time begins when Await returns; no deadline for reads is
+// in force then. On an error the connection is of no more use.
+func (c *Conn) Await(l Lender) (n int, err error) {
+	if c.have > 0 {
+		n, c.have = copy(l.Lend(), c.peeked[:c.have]), 0
+		return n, nil
+	}
+	c.rest(idle)
+	n, err = c.first(l)
+	if err == nil {
+		c.Busy()
+	}
+	return n, err
+}
+
+// wait is how a connection waits for bytes: by the socket's file descriptor,
+// reading only when something is there.
+type wait struct {
+	raw syscall.RawConn // nil where there is no file descriptor
+	try func(fd uintptr) (done bool)
+
+	lender Lender // of the wait under way, and its result
+	got    int
+	failed error
+}
+
+// first waits for bytes. When the wait is ended from outside, what has arrived
+// by then is still taken.
+func (c *Conn) first(l Lender) (int, error) {
+	if c.wait.raw == nil {
+		return c.Conn.Read(l.Lend())
+	}
+	w := &c.wait
+	w.lender, w.got, w.failed = l, 0, nil
+	err := w.raw.Read(w.try)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		ended := true
+		if err = w.raw.Control(func(fd uintptr) { ended = !c.try(fd) }); err == nil && ended {
+			err = c.why()
+		}
+	}
+	w.lender = nil
+	if err != nil {
+		return 0, err
+	}
+	return w.got, w.failed
+}
+
+// why says what has ended a wait.
+func (c *Conn) why() error {
+	if c.Draining() {
+		return ErrDraining
+	}
+	return ErrIdle
+}
+
+// try reads what is there; false: nothing is.
+func (c *Conn) try(fd uintptr) bool {
+	w := &c.wait
+	buf := w.lender.Lend()
+	if c.Secure {
+		c.below.now, c.below.fd = true, int(fd)
+		w.got, w.failed = c.Conn.Read(buf)
+		c.below.now = false
+	} else {
+		w.got, w.failed = readNow(int(fd), buf)
+	}
+	if w.got > 0 {
+		return true
+	}
+	w.lender.Return()
+	return w.failed != errNothing
+}
+
+// readNow reads without waiting.
+func readNow(fd int, buf []byte) (int, error) {
+	for {
+		n, err := syscall.Read(fd, buf)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return 0, errNothing
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// errNothing is what a read gives that does not wait. TLS takes it for a
+// deadline that has passed, after which it may go on.
+var errNothing error = nothingError{}
+
+type nothingError struct{}
+
+func (nothingError) Error() string   { return "nothing has arrived" }
+func (nothingError) Timeout() bool   { return true }
+func (nothingError) Temporary() bool { return true }

@@ -1,0 +1,145 @@
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Conn is a client's connection. One goroutine serves it. Its net.Conn is a
+// *net.TCPConn in clear text, for those who splice, and a *tls.Conn otherwise.
+type Conn struct {
+	net.Conn
+	Secure bool // it came over TLS
+
+	server *Server
+	socket net.Conn // what is below; in clear text the same
+	below  *below   // between TLS, or net/http, and the socket
+	asked  bool     // it has begun to ask; guarded by the server's lock
+	wait   wait
+
+	peeked [len(preface)]byte
+	have   int
+
+	mu     sync.Mutex // guards everything below
+	state  state
+	age    uint32 // the sweeper's round in which it became idle
+	nudged bool   // its wait is ended by a deadline
+	timed  bool   // the caller has set one
+}
+
+// state is what a connection does.
+type state uint8
+
+const (
+	fresh state = iota // nothing has come yet
+	idle               // between two requests
+	busy
+)
+
+var (
+	// ErrIdle ends a connection that has asked nothing for as long as may be.
+	ErrIdle = errors.New("the connection was idle for too long")
+	// ErrDraining ends a connection that is idle when the server drains.
+	ErrDraining = errors.New("the server is going away")
+)
+
+func newConn(s *Server, conn net.Conn) *Conn {
+	c := &Conn{Conn: conn, socket: conn, server: s, age: s.age.Load()}
+	if s.tls != nil {
+		c.below = &below{Conn: conn}
+		c.Conn, c.Secure = tls.Server(c.below, s.tls), true
+	}
+	if socket, ok := conn.(syscall.Conn); ok {
+		if raw, err := socket.SyscallConn(); err == nil {
+			c.wait.raw, c.wait.try = raw, c.try
+		}
+	}
+	return c
+}
+
+// Idle notes that the connection waits for a request. false: the server is
+// draining, so it should be closed.
+func (c *Conn) Idle() bool {
+	c.rest(idle)
+	return !c.Draining()
+}
+
+// rest lets the connection wait, not at all when the server drains and it has
+// been served before.
+func (c *Conn) rest(as state) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state, c.age = as, c.server.age.Load()
+	if c.timed {
+		c.timed = false
+		c.Conn.SetReadDeadline(time.Time{})
+	}
+	if c.server.draining.Load() {
+		c.nudge()
+	}
+}
+
+// nudge ends the wait of a connection, unless it is busy. A fresh one may still
+// ask for a moment. c.mu is held.
+func (c *Conn) nudge() {
+	switch c.state {
+	case idle:
+		c.nudged = true
+		c.Conn.SetReadDeadline(longAgo)
+	case fresh:
+		c.nudged = true
+		c.Conn.SetReadDeadline(time.Now().Add(firstRequest))
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// Busy notes that a request has begun. false: the connection has been idle for
+// too long or the server is draining, and its reads had been told to end.
+// Whatever it says, reads are in order again.
+func (c *Conn) Busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state = busy
+	if !c.nudged {
+		return true
+	}
+	c.nudged = false
+	c.Conn.SetReadDeadline(time.Time{})
+	return false
+}
+
+// SetReadDeadline implements [net.Conn]. The deadline lasts until the next Await.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timed = !t.IsZero()
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements [net.Conn]. For reads it lasts until the next Await.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
+}
+
+// Draining reports whether the server goes away, so that an answer should say
+// that the connection closes.
+func (c *Conn) Draining() bool { return c.server.Draining() }
+
+// Closed is done when the server stops waiting for its connections: whatever is
+// done for a client should end.
+func (c *Conn) Closed() context.Context { return c.server.closed }
+
+// Peeked returns the bytes that were read while it was found out what the
+// client speaks. They are the caller's to read first; Await returns them by
+// itself if it is called before.
+func (c *Conn) Peeked() []byte {
+	bytes := c.peeked[:c.have]
+	c.have = 0
+	return bytes
+}

@@ -1,0 +1,289 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/listener"
+	"stranglerfig/strangler-proxy/upstream"
+)
+
+// conn serves HTTP/1.x on a client's connection. One goroutine runs it; while
+// a request is with its backend another one, the ear, may listen to the client.
+type conn struct {
+	proxy  *Proxy
+	client *listener.Conn
+	tcp    *net.TCPConn // the client's; nil under TLS
+	from   origin
+
+	in   buffer // from the client
+	back buffer // from the backend
+	out  []byte // being put together for either of them
+
+	req    http1.Request
+	res    http1.Response
+	flight flight
+	body   body           // the request's
+	up     *upstream.Conn // the backend's connection, while one is held
+	ear    *ear           // nil: nobody listens
+	last   bool           // the connection ends after this answer
+	begun  bool           // an answer's head has been written
+
+	observers            []Observer // who wants to see this exchange
+	wantBody, wantAnswer *capture   // what they want; nil: nothing
+	header, answered     http.Header
+
+	writeBy time.Time      // deadline of what is written to the client
+	told    [6]http1.Field // room for what backends are told about the client
+}
+
+// ServeHTTP1 serves requests on a connection until it ends.
+func (p *Proxy) ServeHTTP1(client *listener.Conn) {
+	c := &conn{proxy: p, client: client, from: p.origin(client.RemoteAddr().String(), client.Secure)}
+	c.tcp, _ = client.Conn.(*net.TCPConn)
+	defer c.in.release()
+	defer c.back.release()
+	for c.await() && c.serve() {
+	}
+}
+
+// await returns when a request has begun; false when there will be none. While
+// nothing comes no buffer is held: most connections are idle most of the time.
+func (c *conn) await() bool {
+	if len(c.in.unread()) > 0 {
+		return true
+	}
+	c.in.release()
+	n, err := c.client.Await(&c.in)
+	c.in.w += n
+	return err == nil
+}
+
+// write writes to the client, which has a time to take it.
+func (c *conn) write(b []byte) error {
+	c.mayWrite()
+	_, err := c.client.Write(b)
+	return err
+}
+
+func (c *conn) mayWrite() {
+	limit := c.proxy.o.Limits.BodyTimeout
+	by := time.Now().Add(limit)
+	if by.Sub(c.writeBy) > limit/8 {
+		c.client.SetWriteDeadline(by)
+		c.writeBy = by
+	}
+}
+
+// serve reads one request and answers it; false ends the connection.
+func (c *conn) serve() bool {
+	head, err := c.readHead()
+	if err != nil {
+		return c.reject(err)
+	}
+	if err := c.req.Parse(head, c.proxy.o.Limits.parser()); err != nil {
+		return c.reject(err)
+	}
+	c.begin()
+	defer c.end()
+	p, f := c.proxy, &c.flight
+	status, err := p.admit(waiting{c}, f)
+	gone := c.left()
+	c.hush() // whoever waited may have listened
+	switch {
+	case gone != nil:
+		f.err = gone
+		return false
+	case err != nil:
+		return c.refuse(status, err.Error())
+	}
+	c.capture()
+	if f.target.Raw() && (f.other == nil || f.other.Raw()) {
+		c.relay()
+	} else {
+		c.cross()
+	}
+	c.show()
+	return !c.last
+}
+
+// begin readies the connection for a request that was parsed.
+func (c *conn) begin() {
+	r := &c.req
+	c.flight = flight{obeyed: c.proxy.obeyed.Load(), begun: time.Now(), asked: asked{
+		method: r.Method, host: r.Host, target: r.Path, query: r.Query, length: r.Length, upgrade: r.Upgrade != "", fields: c,
+	}, from: c.from, told: c.told[:0]}
+	c.body = body{chunked: r.Length < 0, left: max(r.Length, 0), done: r.Length == 0, limit: c.proxy.o.Limits.Body}
+	c.last, c.begun = r.Close || c.client.Draining(), false
+	c.observers, c.wantBody, c.wantAnswer, c.header, c.answered = nil, nil, nil, nil, nil
+	c.out = pool.Get().(*[bufferSize]byte)[:0]
+}
+
+// end lets go of what the request held.
+func (c *conn) end() {
+	c.hush()
+	c.proxy.land(&c.flight)
+	c.back.release()
+	if cap(c.out) == bufferSize {
+		pool.Put((*[bufferSize]byte)(c.out[:bufferSize]))
+	}
+	c.out = nil
+	if cap(c.req.Fields) > keptFields {
+		c.req.Fields = nil
+	}
+	if cap(c.res.Fields) > keptFields {
+		c.res.Fields = nil
+	}
+}
+
+// keptFields is how many fields a connection keeps room for between requests.
+const keptFields = 32
+
+// capture readies what observers want of the exchange.
+func (c *conn) capture() {
+	if c.observers = c.proxy.wanting(&c.flight); c.observers == nil {
+		return
+	}
+	c.wantBody, c.wantAnswer = &capture{}, &capture{}
+	if c.body.done {
+		c.wantBody.end()
+	}
+	c.header = header(c.req.Fields, c.req.Hop)
+}
+
+// show lets observers see the exchange.
+func (c *conn) show() {
+	if c.observers != nil && c.answered != nil {
+		c.proxy.observe(c.observers, &c.flight, exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer))
+	}
+}
+
+// header makes a map of the fields that are not about the connection.
+func header(fields []http1.Field, hop func(int) bool) http.Header {
+	h := make(http.Header, len(fields))
+	for i := range fields {
+		if !hop(i) {
+			h.Add(fields[i].Name, fields[i].Value)
+		}
+	}
+	return h
+}
+
+// Header implements [fields].
+func (c *conn) Header(name string) string { return c.req.Get(name) }
+
+// Cookie implements [fields].
+func (c *conn) Cookie(name string) string {
+	for i := range c.req.Fields {
+		if f := &c.req.Fields[i]; len(f.Name) == len("Cookie") && http1.SameName(f.Name, "Cookie") {
+			if value, ok := cookieIn(f.Value, name); ok {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// readHead reads a request's head.
+func (c *conn) readHead() (string, error) {
+	limit := c.proxy.o.Limits.Head
+	timed := false
+	for seen := 0; ; {
+		have := c.in.unread()
+		if n := http1.HeadEnd(have, seen); n > 0 && n <= limit {
+			c.in.use(n)
+			return string(have[:n]), nil
+		}
+		if seen = len(have); seen >= limit {
+			return "", errHeadTooLong
+		}
+		if len(c.in.room()) == 0 {
+			c.in.grow()
+		}
+		if !timed {
+			timed = true
+			c.client.SetReadDeadline(time.Now().Add(c.proxy.o.Limits.HeadTimeout))
+		}
+		if _, err := c.in.fill(c.client); err != nil {
+			return "", err
+		}
+	}
+}
+
+var (
+	errHeadTooLong = &http1.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head-too-long", Text: "the request's head is too long"}
+	errHeadTooSlow = &http1.Refusal{Status: http.StatusRequestTimeout, Reason: "head-too-slow", Text: "the request's head took too long"}
+)
+
+// reject answers what is no request, and ends the connection.
+func (c *conn) reject(err error) bool {
+	var refusal *http1.Refusal
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errHeadTooSlow
+	}
+	if !errors.As(err, &refusal) {
+		return false // the client went away in the middle of it
+	}
+	c.flight = flight{}
+	c.req.Method = ""
+	c.last = true
+	c.proxy.Refused(refusal.Reason)
+	c.answer(refusal.Status, refusal.Text)
+	c.client.Linger()
+	return false
+}
+
+// refuse answers in the proxy's own words; false ends the connection.
+func (c *conn) refuse(status int, text string) bool {
+	c.hush()
+	if !c.body.done {
+		c.last = true
+	}
+	c.flight.status = status
+	c.answer(status, text)
+	if !c.body.done {
+		c.client.Linger()
+	}
+	return !c.last
+}
+
+// answer writes an answer of the proxy's own.
+func (c *conn) answer(status int, text string) {
+	text = "strangler: " + text + "\n"
+	b := append(c.out[:0], "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(append(b, ' '), http.StatusText(status)...)
+	b = append(b, "\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"...)
+	if status == http.StatusServiceUnavailable || status == http.StatusBadGateway {
+		b = append(b, "Retry-After: 1\r\n"...)
+	}
+	b = c.appendConnection(b)
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(text)), 10)
+	b = append(b, "\r\n\r\n"...)
+	if c.req.Method != http.MethodHead {
+		b = append(b, text...)
+	}
+	c.out = b
+	if err := c.write(b); err != nil {
+		c.last = true
+	}
+}
+
+// appendConnection tells the client whether the connection goes on, where it
+// could think otherwise.
+func (c *conn) appendConnection(b []byte) []byte {
+	c.last = c.last || c.client.Draining()
+	switch {
+	case c.last:
+		return append(b, "Connection: close\r\n"...)
+	case c.req.Minor == 0:
+		return append(b, "Connection: keep-alive\r\n"...)
+	}
+	return b
+}

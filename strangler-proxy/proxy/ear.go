@@ -1,0 +1,281 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"stranglerfig/strangler-proxy/http1"
+)
+
+// ear listens to the client while its request is with a backend: it sends on
+// what is left of the request's body, and then notices when the client goes
+// away. Until it has been hushed, what was read from the client and the
+// request's body are its own.
+type ear struct {
+	stop atomic.Bool
+	sent atomic.Bool   // the request's body has been sent on to its end
+	done chan struct{} // closed when it has ended
+	gone chan struct{} // closed when the client has gone, or its body is no good
+	err  error         // why; set before gone is closed
+	part func()        // parts with the backend when the client has gone
+}
+
+// sink is where a body is sent on to.
+type sink interface {
+	io.Writer
+	SetWriteDeadline(time.Time) error
+}
+
+// finisher is a sink that is told when the body is whole.
+type finisher interface{ finish(trailers []http1.Field) }
+
+// errGone is the cause when a client went away before it was answered.
+var errGone = errors.New("the client went away")
+
+// past is a deadline that ends whatever waits for a connection.
+var past = time.Unix(1, 0)
+
+// listen starts an ear. What is left of the body goes to a sink, framed for
+// HTTP/1.1 or bare; without a sink it stays where it is.
+func (c *conn) listen(to sink, framed bool, part func()) {
+	e := &ear{done: make(chan struct{}), gone: make(chan struct{}), part: part}
+	e.sent.Store(c.body.done)
+	c.ear = e
+	go func() {
+		defer close(e.done)
+		if to != nil && !c.body.done {
+			if err := c.sendRest(e, to, framed); err != nil {
+				var fault *clientFault
+				if errors.As(err, &fault) && !e.stop.Load() {
+					e.leave(fault.err)
+				}
+				return
+			}
+		}
+		e.sent.Store(c.body.done)
+		c.watch(e)
+	}()
+}
+
+func (e *ear) leave(err error) {
+	e.err = err
+	close(e.gone)
+	e.part()
+}
+
+// hush ends the ear and waits for it.
+func (c *conn) hush() {
+	e := c.ear
+	if e == nil {
+		return
+	}
+	e.stop.Store(true)
+	c.client.SetReadDeadline(past)
+	if c.up != nil {
+		c.up.Conn.SetWriteDeadline(past) // beneath what the ear may be noting
+	}
+	<-e.done
+	c.ear = nil
+	if c.up != nil {
+		c.up.SetWriteDeadline(time.Time{})
+	}
+	c.client.SetReadDeadline(time.Time{})
+}
+
+// sent reports whether the request's body has been sent on to its end.
+func (c *conn) sent() bool {
+	if c.ear == nil {
+		return c.body.done
+	}
+	return c.ear.sent.Load()
+}
+
+// left reports why the client is not there any more; nil while it is.
+func (c *conn) left() error {
+	if c.ear == nil {
+		return nil
+	}
+	select {
+	case <-c.ear.gone:
+		return c.ear.err
+	default:
+		return nil
+	}
+}
+
+// clientFault is an error that the client is to blame for.
+type clientFault struct{ err error }
+
+func (f *clientFault) Error() string { return f.err.Error() }
+
+// Unwrap returns the cause.
+func (f *clientFault) Unwrap() error { return f.err }
+
+// deadline sets a deadline, unless the ear is to end: then it must not
+// undo the one that ends it.
+func (e *ear) deadline(set func(time.Time) error, at time.Time) error {
+	set(at)
+	if e.stop.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// sendRest sends on what is left of the request's body.
+func (c *conn) sendRest(e *ear, to sink, framed bool) error {
+	limit := c.proxy.o.Limits.BodyTimeout
+	var out []byte
+	for used := len(c.in.unread()); !c.body.done; {
+		if c.spliceable(to) {
+			if err := c.spliceBody(e, to); err != nil {
+				return err
+			}
+			continue
+		}
+		if used == 0 {
+			if err := c.readBody(e, limit); err != nil {
+				return err
+			}
+		}
+		var err error
+		out, used, err = c.body.append(out[:0], c.in.unread(), framed, c.wantBody)
+		c.in.use(used)
+		if err != nil {
+			return &clientFault{err}
+		}
+		if len(out) == 0 {
+			continue
+		}
+		if err := e.deadline(to.SetWriteDeadline, time.Now().Add(limit)); err != nil {
+			return err
+		}
+		if _, err := to.Write(out); err != nil {
+			return err
+		}
+	}
+	if f, ok := to.(finisher); ok {
+		f.finish(c.body.chunks.Trailers())
+	}
+	return nil
+}
+
+// readBody reads more of the body.
+func (c *conn) readBody(e *ear, limit time.Duration) error {
+	if err := e.deadline(c.client.SetReadDeadline, time.Now().Add(limit)); err != nil {
+		return err
+	}
+	if len(c.in.room()) == 0 {
+		c.in.grow()
+	}
+	if _, err := c.in.fill(c.client); err != nil {
+		return &clientFault{slowOrGone(err)}
+	}
+	return nil
+}
+
+// errSlowBody is the error of a client that stopped sending.
+var errSlowBody = errors.New("the request's body took too long")
+
+func slowOrGone(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlowBody
+	}
+	return errGone
+}
+
+const (
+	spliceFrom = 64 << 10  // bytes left, from where the kernel moves them itself
+	spliceLot  = 256 << 10 // bytes between two looks at the clock
+)
+
+// spliceable reports whether the kernel can move the rest of the body by
+// itself.
+func (c *conn) spliceable(to sink) bool {
+	if c.body.chunked || c.tcp == nil || c.wantBody != nil || len(c.in.unread()) > 0 || c.body.left < spliceFrom {
+		return false
+	}
+	_, ok := to.(io.ReaderFrom)
+	return ok
+}
+
+// spliceBody moves a lot of the body from socket to socket.
+func (c *conn) spliceBody(e *ear, to sink) error {
+	by := time.Now().Add(c.proxy.o.Limits.BodyTimeout)
+	if err := e.deadline(c.client.SetReadDeadline, by); err != nil {
+		return err
+	}
+	if err := e.deadline(to.SetWriteDeadline, by); err != nil {
+		return err
+	}
+	lot := io.LimitedReader{R: c.tcp, N: min(c.body.left, spliceLot)}
+	n, err := to.(io.ReaderFrom).ReadFrom(&lot)
+	c.body.left -= n
+	c.body.done = c.body.left == 0
+	switch {
+	case err == nil && n == 0:
+		return &clientFault{errGone}
+	case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !e.stop.Load():
+		return nil
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "read" {
+		return &clientFault{slowOrGone(err)}
+	}
+	return err
+}
+
+// watch waits for the client to go away. What it sends meanwhile is its next
+// request; when the buffer is full of that, nobody watches any more.
+func (c *conn) watch(e *ear) {
+	if e.deadline(c.client.SetReadDeadline, time.Time{}) != nil {
+		return
+	}
+	for !e.stop.Load() {
+		room := c.in.room()
+		if len(room) == 0 {
+			return
+		}
+		n, err := c.client.Read(room)
+		c.in.w += n
+		if err != nil {
+			if !e.stop.Load() {
+				e.leave(errGone)
+			}
+			return
+		}
+	}
+}
+
+// waiting is the context of a request that has not reached a backend: it is
+// done when the client goes away. Nobody listens before somebody asks, so that
+// a request that need not wait costs nothing.
+type waiting struct{ *conn }
+
+var _ context.Context = waiting{}
+
+// Done implements [context.Context].
+func (w waiting) Done() <-chan struct{} {
+	if w.ear == nil {
+		w.listen(nil, false, func() {})
+	}
+	return w.ear.gone
+}
+
+// Err implements [context.Context].
+func (w waiting) Err() error {
+	if w.left() != nil {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Deadline implements [context.Context].
+func (w waiting) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Value implements [context.Context].
+func (w waiting) Value(any) any { return nil }

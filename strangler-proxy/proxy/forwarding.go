@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"stranglerfig/strangler-proxy/http1"
+)
+
+// Forwarding says what backends are told about clients, and whom to believe.
+type Forwarding struct {
+	// Trusted are the networks of proxies in front of this one: what they say
+	// about a client is passed on and added to. What anybody else says about
+	// itself is replaced.
+	Trusted []netip.Prefix
+	// Style chooses the fields, default [XForwarded].
+	Style Style
+	// RequestID is the field that carries a request's id, default X-Request-Id;
+	// "off" carries none. A client's own id is kept.
+	RequestID string
+}
+
+// Style of telling backends about clients.
+type Style string
+
+// The styles of telling backends about clients.
+const (
+	XForwarded Style = "x-forwarded" // X-Forwarded-For, -Host and -Proto
+	RFC7239    Style = "forwarded"   // Forwarded
+	BothStyles Style = "both"
+	Untold     Style = "off" // everything stays as the client sent it
+)
+
+// requestIDOff carries no request's id.
+const requestIDOff = "off"
+
+func (o Forwarding) withDefaults() Forwarding {
+	if o.Style == "" {
+		o.Style = XForwarded
+	}
+	if o.RequestID == "" {
+		o.RequestID = "X-Request-Id"
+	}
+	return o
+}
+
+// trusts reports whether an address is a proxy's whose word is taken.
+func (o *Forwarding) trusts(address string) bool {
+	if len(o.Trusted) == 0 {
+		return false
+	}
+	at, err := netip.ParseAddr(address)
+	if err != nil {
+		return false
+	}
+	for _, network := range o.Trusted {
+		if network.Contains(at.Unmap().WithZone("")) {
+			return true
+		}
+	}
+	return false
+}
+
+// replaces reports whether a client's field is left out because the proxy says
+// it itself.
+func (o *Forwarding) replaces(name string) bool {
+	switch len(name) {
+	case len("Forwarded"):
+		return o.Style != Untold && http1.SameName(name, "Forwarded")
+	case len("X-Forwarded-For"):
+		return o.Style != Untold && http1.SameName(name, "X-Forwarded-For")
+	case len("X-Forwarded-Host"):
+		return o.Style != Untold && (http1.SameName(name, "X-Forwarded-Host") || http1.SameName(name, "X-Forwarded-Port"))
+	case len("X-Forwarded-Proto"):
+		return o.Style != Untold && http1.SameName(name, "X-Forwarded-Proto")
+	case len(o.RequestID):
+		return http1.SameName(name, o.RequestID)
+	}
+	return false
+}
+
+// origin is who sent a request, as far as one can know.
+type origin struct {
+	peer    string // the address that the connection comes from
+	trusted bool   // the peer is a proxy whose word is taken
+	secure  bool   // the connection is encrypted
+}
+
+// origin says where a connection comes from.
+func (p *Proxy) origin(address string, secure bool) origin {
+	peer := withoutPort(address)
+	return origin{peer: peer, trusted: p.o.Forwarding.trusts(peer), secure: secure}
+}
+
+// scheme is what the client spoke to this proxy.
+func (o origin) scheme() string {
+	if o.secure {
+		return "https"
+	}
+	return "http"
+}
+
+// client returns the address of the client: the last one in the chain that no
+// trusted proxy stands for.
+func (o *Forwarding) client(from origin, f fields) string {
+	if !from.trusted {
+		return from.peer
+	}
+	chain := strings.Split(f.Header("X-Forwarded-For"), ",")
+	for i := len(chain) - 1; i >= 0; i-- {
+		address := strings.TrimSpace(chain[i])
+		if _, err := netip.ParseAddr(address); err != nil {
+			break
+		}
+		if !o.trusts(address) {
+			return address
+		}
+	}
+	return from.peer
+}
+
+// tell lists the fields that backends are told about a request.
+func (o *Forwarding) tell(to []http1.Field, a *asked, from origin) []http1.Field {
+	if o.Style == XForwarded || o.Style == BothStyles {
+		to = append(to,
+			http1.Field{Name: "X-Forwarded-For", Value: chained(from, a.fields.Header("X-Forwarded-For"), from.peer)},
+			http1.Field{Name: "X-Forwarded-Host", Value: believed(from, a.fields.Header("X-Forwarded-Host"), a.host)},
+			http1.Field{Name: "X-Forwarded-Proto", Value: believed(from, a.fields.Header("X-Forwarded-Proto"), from.scheme())})
+	}
+	if o.Style == RFC7239 || o.Style == BothStyles {
+		to = append(to, http1.Field{Name: "Forwarded", Value: chained(from, a.fields.Header("Forwarded"), forwardedElement(from, a.host))})
+	}
+	if o.RequestID != requestIDOff {
+		if a.id = a.fields.Header(o.RequestID); a.id == "" || len(a.id) > maxID {
+			a.id = newID()
+		}
+		to = append(to, http1.Field{Name: o.RequestID, Value: a.id})
+	}
+	return to
+}
+
+// maxID bounds a request's id, in bytes; a longer one is replaced.
+const maxID = 128
+
+// newID makes up a request's id. It only has to be told from others.
+func newID() string {
+	var b [32]byte
+	return string(strconv.AppendUint(strconv.AppendUint(b[:0], rand.Uint64()>>4|1<<60, 16), rand.Uint64()>>4|1<<60, 16))
+}
+
+// chained adds to what a trusted proxy has said.
+func chained(from origin, said, add string) string {
+	if !from.trusted || said == "" {
+		return add
+	}
+	return said + ", " + add
+}
+
+// believed returns what a trusted proxy has said, or else what is seen.
+func believed(from origin, said, seen string) string {
+	if !from.trusted || said == "" {
+		return seen
+	}
+	return said
+}
+
+// forwardedElement is what this proxy adds to Forwarded: RFC 7239, 4.
+func forwardedElement(from origin, host string) string {
+	address := from.peer
+	if strings.Contains(address, ":") {
+		address = `"[` + address + `]"`
+	}
+	return "for=" + address + `;host="` + strings.NewReplacer(`\`, "", `"`, "").Replace(host) + `";proto=` + from.scheme()
+}
+
+// set tells the same over net/http.
+func (o *Forwarding) set(h http.Header, told []http1.Field) {
+	if o.Style != Untold {
+		for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"} {
+			h.Del(name)
+		}
+	}
+	for _, f := range told {
+		h.Set(f.Name, f.Value)
+	}
+}

@@ -1,0 +1,196 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"stranglerfig/strangler-proxy/http1"
+)
+
+// passOn writes the answer that was read to the client, its body as it comes.
+func (c *conn) passOn() error {
+	a := body{chunked: c.res.Length == http1.Chunked, open: c.res.Length == http1.UntilClose, left: max(c.res.Length, 0), done: c.res.Length == 0}
+	framed := (a.chunked || a.open) && c.req.Minor > 0
+	if (a.chunked || a.open) && !framed || !c.sent() {
+		c.last = true
+	}
+	if c.wantAnswer != nil {
+		c.answered = header(c.res.Fields, c.res.Hop)
+		if a.done {
+			c.wantAnswer.end()
+		}
+	}
+	c.out = c.appendAnswer(c.out[:0], framed)
+	c.begun = true
+	err := c.passBody(&a, framed)
+	c.flight.bytes = a.sent
+	return err
+}
+
+// passBody writes what there is to write, and reads on until the body has
+// ended. The answer's head is written with the beginning of the body.
+func (c *conn) passBody(a *body, framed bool) error {
+	idle := c.flight.target.Timeouts().Idle
+	if http1.HasPrefix(c.res.Get("Content-Type"), "text/event-stream") {
+		idle = 0 // events come when they come
+	}
+	for {
+		if err := c.passBuffered(a, framed); err != nil {
+			return err
+		}
+		if a.done {
+			return nil
+		}
+		var err error
+		if c.splicesBack(a) {
+			err = c.spliceBack(a, idle)
+		} else {
+			err = c.readBack(idle)
+		}
+		switch {
+		case err == nil:
+		case a.open && errors.Is(err, io.ErrUnexpectedEOF):
+			a.done = true
+			c.wantAnswer.keep(nil, true)
+			if framed {
+				return c.writeClient(appendLastChunk(c.out[:0], nil))
+			}
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// passBuffered writes what was read and what has been put together.
+func (c *conn) passBuffered(a *body, framed bool) error {
+	in := c.back.unread()
+	if whole := !a.chunked && !a.open; whole && c.tcp != nil && min(int64(len(in)), a.left) > int64(cap(c.out)-len(c.out)) {
+		return c.passApart(a, in[:min(int64(len(in)), a.left)])
+	}
+	out, used, err := a.append(c.out, in, framed, c.wantAnswer)
+	c.back.use(used)
+	c.out = out[:0]
+	if err != nil {
+		return err
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return c.writeClient(out)
+}
+
+// passApart writes what was put together and a piece of the body without
+// copying the piece.
+func (c *conn) passApart(a *body, piece []byte) error {
+	c.mayWrite()
+	both := net.Buffers{c.out, piece}
+	_, err := both.WriteTo(c.tcp)
+	c.wantAnswer.keep(piece, int64(len(piece)) == a.left)
+	a.left -= int64(len(piece))
+	a.sent += int64(len(piece))
+	a.done = a.left == 0
+	c.back.use(len(piece))
+	c.out = c.out[:0]
+	if err != nil {
+		return &clientFault{errGone}
+	}
+	return nil
+}
+
+func (c *conn) writeClient(b []byte) error {
+	if err := c.write(b); err != nil {
+		return &clientFault{errGone}
+	}
+	return nil
+}
+
+// splicesBack reports whether the kernel can move the rest of the answer.
+func (c *conn) splicesBack(a *body) bool {
+	return !a.chunked && !a.open && c.tcp != nil && c.wantAnswer == nil && a.left >= spliceFrom && c.up.TCP() != nil
+}
+
+// spliceBack moves a lot of the answer from socket to socket, and begins to
+// listen to the client when the backend takes a while.
+func (c *conn) spliceBack(a *body, idle time.Duration) error {
+	c.mayWrite()
+	by := time.Time{}
+	switch {
+	case c.ear == nil:
+		by = time.Now().Add(watchAfter)
+	case idle > 0:
+		by = time.Now().Add(idle)
+	}
+	c.up.SetReadDeadline(by)
+	lot := io.LimitedReader{R: c.up.TCP(), N: min(a.left, spliceLot)}
+	n, err := c.tcp.ReadFrom(&lot)
+	a.left -= n
+	a.sent += n
+	a.done = a.left == 0
+	var op *net.OpError
+	switch {
+	case err == nil && n == 0:
+		return io.ErrUnexpectedEOF
+	case err == nil:
+		return nil
+	case errors.As(err, &op) && op.Op == "write" || c.left() != nil:
+		return &clientFault{errGone}
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case c.ear == nil:
+		up := c.up
+		c.listen(nil, false, func() { up.Close() })
+		return nil
+	case n > 0:
+		return nil
+	}
+	return answerError(err)
+}
+
+// appendAnswer puts the head of the answer together as the client gets it.
+func (c *conn) appendAnswer(b []byte, framed bool) []byte {
+	b = c.appendStatus(b)
+	r := &c.res
+	bodiless := r.Status == http.StatusNoContent
+	told := false // how the body is framed
+	for i := range r.Fields {
+		field := &r.Fields[i]
+		switch {
+		case r.Framing(i):
+			if told = !bodiless && c.keepsFraming(i, framed); told {
+				b = appendField(b, field.Name, field.Value)
+			}
+		case r.Hop(i):
+		default:
+			b = appendField(b, field.Name, c.rewritten(field))
+		}
+	}
+	if framed && !told {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	return append(c.appendOurs(c.appendConnection(b)), "\r\n"...)
+}
+
+// keepsFraming reports whether a field that frames the answer holds for what
+// the client gets as well.
+func (c *conn) keepsFraming(i int, framed bool) bool {
+	if http1.SameName(c.res.Fields[i].Name, "Content-Length") {
+		return c.res.Length >= 0
+	}
+	return framed || c.req.Method == http.MethodHead && c.req.Minor > 0
+}
+
+// appendOurs adds what the proxy itself has to tell.
+func (c *conn) appendOurs(b []byte) []byte {
+	if c.flight.cookie != "" {
+		b = appendField(b, "Set-Cookie", c.flight.cookie)
+	}
+	if c.flight.fellBack != "" {
+		b = append(b, "X-Strangler-Fallback: monolith\r\n"...)
+	}
+	return b
+}

@@ -1,0 +1,63 @@
+package route_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"stranglerfig/strangler-proxy/route"
+)
+
+// many returns a table of so many routes and paths that meet them in no order.
+func many(t testing.TB, n int) (*route.Table, []string) {
+	t.Helper()
+	routes := make([]route.Route, n)
+	paths := make([]string, n)
+	for i := range routes {
+		r, err := route.Parse(fmt.Sprintf("GET /api/v%d/resource%d/{id}/items", i%3, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes[i] = r
+		paths[i] = fmt.Sprintf("/api/v%d/resource%d/%d/items", i%3, i, rand.IntN(1e6))
+	}
+	table, problems := route.Compile(routes, route.Profile{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	rand.Shuffle(n, func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
+	return table, paths
+}
+
+// decide is what a request costs before anybody is asked.
+func decide(t testing.TB, table *route.Table, path string) route.Decision {
+	canonical, err := route.Canonical(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := table.Lookup("GET", "shop.example", canonical)
+	if err != nil || r == nil {
+		t.Fatalf("%s: %v, %v", path, r, err)
+	}
+	return route.Decide(r, "GET", route.Client{}, route.Capability{})
+}
+
+func TestDecidingAllocatesNothing(t *testing.T) {
+	table, paths := many(t, 1000)
+	i := 0
+	if n := testing.AllocsPerRun(1000, func() { decide(t, table, paths[i%len(paths)]); i++ }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func benchmarkDecide(b *testing.B, n int) {
+	table, paths := many(b, n)
+	i := 0
+	for b.Loop() {
+		decide(b, table, paths[i%n])
+		i++
+	}
+}
+
+func BenchmarkDecideAmong10kRoutes(b *testing.B)  { benchmarkDecide(b, 10_000) }
+func BenchmarkDecideAmong100kRoutes(b *testing.B) { benchmarkDecide(b, 100_000) }

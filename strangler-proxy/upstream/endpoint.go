@@ -1,0 +1,84 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// endpoint is one address of a backend.
+type endpoint struct {
+	url      *url.URL
+	inFlight atomic.Int64
+	sick     atomic.Bool  // its checks fail
+	ejected  atomic.Int64 // until then, in Unix nanoseconds, because requests to it fail
+
+	mu       sync.Mutex
+	failures int // in a row
+	times    int // ejected, without going well in between
+	idle     []*Conn
+}
+
+// usable reports whether an endpoint is to be asked.
+func (e *endpoint) usable(now time.Time) bool {
+	return !e.sick.Load() && e.ejected.Load() <= now.UnixNano()
+}
+
+// note counts how a request to one of several endpoints went.
+func (b *Backend) note(e *endpoint, well bool, now time.Time) {
+	if len(b.endpoints) == 1 {
+		return // there is nobody to ask instead
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if well {
+		e.failures, e.times = 0, 0
+		return
+	}
+	if e.failures++; e.failures < ejectAfter {
+		return
+	}
+	if b.mayEject(e, now) {
+		e.failures = 0
+		e.times = min(e.times+1, ejectMost)
+		e.ejected.Store(now.Add(time.Duration(e.times) * ejectFor).UnixNano())
+	}
+}
+
+// mayEject reports whether an endpoint can be done without: at most half of
+// them are ejected.
+func (b *Backend) mayEject(e *endpoint, now time.Time) bool {
+	out := 0
+	for _, other := range b.endpoints {
+		if other != e && !other.usable(now) {
+			out++
+		}
+	}
+	return 2*(out+1) <= len(b.endpoints)
+}
+
+// pick returns the less loaded of two endpoints drawn at random. Those that are
+// sick or ejected are left out, unless all of them are: then it is more likely
+// that the checks are wrong than that nobody can answer.
+func (b *Backend) pick(now time.Time) *endpoint {
+	if len(b.endpoints) == 1 {
+		return b.endpoints[0]
+	}
+	usable := make([]*endpoint, 0, 16)
+	for _, e := range b.endpoints {
+		if e.usable(now) {
+			usable = append(usable, e)
+		}
+	}
+	if len(usable) == 0 {
+		usable = b.endpoints
+	}
+	one := usable[rand.IntN(len(usable))]
+	two := usable[rand.IntN(len(usable))]
+	if two.inFlight.Load() < one.inFlight.Load() {
+		return two
+	}
+	return one
+}

@@ -1,0 +1,112 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// care looks after the backend until it is closed: it closes what was idle for
+// too long and asks endpoints whether they are well.
+func (b *Backend) care(ctx context.Context) {
+	defer close(b.cared)
+	sweep := time.NewTicker(b.o.Limits.IdleFor / 2)
+	defer sweep.Stop()
+	var ask <-chan time.Time // nil, which never speaks, where nobody is asked
+	if b.o.Health.Interval > 0 {
+		ticker := time.NewTicker(b.o.Health.Interval)
+		defer ticker.Stop()
+		ask = ticker.C
+	}
+	checks := make([]checks, len(b.endpoints))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sweep.C:
+			b.sweep(false)
+		case <-ask:
+			for i, e := range b.endpoints {
+				e.sick.Store(checks[i].note(b.check(ctx, e.url, b.o.Health.Path) == nil))
+			}
+		}
+	}
+}
+
+// checks counts how an endpoint's checks went.
+type checks struct {
+	sick    bool
+	against int // results in a row that speak against what it is taken for
+}
+
+// note counts a check and reports whether the endpoint is sick now.
+func (k *checks) note(well bool) bool {
+	if well != k.sick {
+		k.against = 0
+		return k.sick
+	}
+	if k.against++; well && k.against >= healthyAfter || !well && k.against >= unhealthyAfter {
+		k.sick, k.against = !well, 0
+	}
+	return k.sick
+}
+
+// Check asks whether the backend is well: whether one of its endpoints answers
+// 2xx at path, or, without a path, takes a connection.
+func (b *Backend) Check(ctx context.Context, path string) (err error) {
+	for _, e := range b.endpoints {
+		if err = b.check(ctx, e.url, path); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (b *Backend) check(ctx context.Context, u *url.URL, path string) error {
+	bounded, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	if path == "" {
+		conn, way, err := b.open(bounded, u)
+		if err != nil {
+			return fmt.Errorf("%s at %s cannot be reached: %w", b.Name, u, err)
+		}
+		way.open.Add(-1)
+		return conn.Close()
+	}
+	body, err := b.get(bounded, u, path)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// Get returns the body of a 2xx answer at path, at most 64 KiB of it.
+func (b *Backend) Get(ctx context.Context, path string) ([]byte, error) {
+	body, err := b.get(ctx, b.URL, path)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, 64<<10))
+}
+
+func (b *Backend) get(ctx context.Context, u *url.URL, path string) (io.ReadCloser, error) {
+	address := strings.TrimSuffix(u.String(), "/") + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := b.transport.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s at %s cannot be reached: %w", b.Name, u, err)
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		res.Body.Close()
+		return nil, fmt.Errorf("%s answers %s with %d", b.Name, address, res.StatusCode)
+	}
+	return res.Body, nil
+}

@@ -1,0 +1,279 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is a connection to a backend on which HTTP/1.1 is spoken, one request
+// at a time. It must be ended by Keep or Close.
+type Conn struct {
+	net.Conn
+	backend  *Backend
+	endpoint *endpoint
+	tcp      *net.TCPConn
+	raw      syscall.RawConn
+	way      *way
+	born     time.Time
+	since    time.Time // it is idle
+	closed   atomic.Bool
+	peek     func(fd uintptr)
+	takeBy   time.Time // deadline of what is written
+	sendBy   time.Time // deadline of what is read
+	quiet    bool // what peek found
+}
+
+// TCP returns the connection when nothing is between it and the bytes that are
+// spoken; nil under TLS.
+func (c *Conn) TCP() *net.TCPConn {
+	if c.Conn == net.Conn(c.tcp) {
+		return c.tcp
+	}
+	return nil
+}
+
+// ReadFrom lets io.Copy have the kernel move bytes where it can.
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
+	if tcp := c.TCP(); tcp != nil {
+		return tcp.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// CloseWrite tells the backend that nothing more will be sent.
+func (c *Conn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// MayTake gives the backend a time to take what is written. Deadlines cost
+// something, so one that is off by less than an eighth stays.
+func (c *Conn) MayTake(now time.Time, limit time.Duration) {
+	if by := now.Add(limit); by.Sub(c.takeBy) > limit/8 {
+		c.Conn.SetWriteDeadline(by)
+		c.takeBy = by
+	}
+}
+
+// MaySend gives the backend a time to send something, or up to half as much
+// again: see MayTake.
+func (c *Conn) MaySend(now time.Time, limit time.Duration) {
+	if d := c.sendBy.Sub(now); d < limit || d > 2*limit {
+		c.sendBy = now.Add(limit + limit/2)
+		c.Conn.SetReadDeadline(c.sendBy)
+	}
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.sendBy = time.Time{}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.takeBy = time.Time{}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close ends the connection. Closing it again does nothing.
+func (c *Conn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.way.open.Add(-1)
+	err := c.Conn.Close()
+	c.backend.giveSlot()
+	return err
+}
+
+// Keep puts the connection back for the next request.
+func (c *Conn) Keep() {
+	b, e := c.backend, c.endpoint
+	c.since = time.Now()
+	if c.way != b.way.Load() || c.since.Sub(c.born) > b.o.Limits.Age {
+		c.Close()
+		return
+	}
+	e.mu.Lock()
+	kept := len(e.idle) < b.o.Limits.Idle && !b.ended.Load()
+	if kept {
+		e.idle = append(e.idle, c)
+	}
+	e.mu.Unlock()
+	if !kept {
+		c.Close()
+		return
+	}
+	b.nudge()
+}
+
+// reuse returns an idle connection of an endpoint, the last one used first;
+// nil where there is none.
+func (b *Backend) reuse(e *endpoint) *Conn {
+	way := b.way.Load()
+	for {
+		e.mu.Lock()
+		n := len(e.idle)
+		if n == 0 {
+			e.mu.Unlock()
+			return nil
+		}
+		c := e.idle[n-1]
+		e.idle[n-1] = nil
+		e.idle = e.idle[:n-1]
+		e.mu.Unlock()
+		if c.way == way && time.Since(c.since) < b.o.Limits.IdleFor && c.isQuiet() {
+			return c
+		}
+		c.Close()
+	}
+}
+
+// isQuiet reports whether the backend has left the connection open and has not
+// sent anything: what it sent unasked would be taken for the next answer.
+func (c *Conn) isQuiet() bool {
+	if err := c.raw.Control(c.peek); err != nil {
+		return false
+	}
+	return c.quiet
+}
+
+func (c *Conn) look(fd uintptr) {
+	var one [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	c.quiet = err == syscall.EAGAIN
+}
+
+// sweep closes what has been idle for too long, or was led another way.
+func (b *Backend) sweep(all bool) {
+	way, now := b.way.Load(), time.Now()
+	for _, e := range b.endpoints {
+		e.mu.Lock()
+		kept := e.idle[:0]
+		var gone []*Conn
+		for _, c := range e.idle {
+			if all || c.way != way || now.Sub(c.since) > b.o.Limits.IdleFor {
+				gone = append(gone, c)
+			} else {
+				kept = append(kept, c)
+			}
+		}
+		clear(e.idle[len(kept):])
+		e.idle = kept
+		e.mu.Unlock()
+		for _, c := range gone {
+			c.Close()
+		}
+	}
+}
+
+// connect opens a connection; its slot has been taken.
+func (b *Backend) connect(ctx context.Context, e *endpoint) (*Conn, error) {
+	c := &Conn{backend: b, endpoint: e, born: time.Now()}
+	conn, way, err := b.open(ctx, e.url)
+	if err != nil {
+		b.giveSlot()
+		return nil, &NotSentError{err}
+	}
+	c.Conn, c.way, c.tcp = conn, way, conn.(*net.TCPConn)
+	c.peek = c.look
+	if c.raw, err = c.tcp.SyscallConn(); err == nil && e.url.Scheme == "https" {
+		err = c.secure(ctx, e.url.Hostname())
+	}
+	if err != nil {
+		c.Close()
+		return nil, &NotSentError{err}
+	}
+	return c, nil
+}
+
+// secure shakes hands.
+func (c *Conn) secure(ctx context.Context, name string) error {
+	config := c.backend.o.TLS.Clone()
+	if config.ServerName == "" {
+		config.ServerName = name
+	}
+	config.NextProtos = []string{"http/1.1"}
+	bounded, cancel := context.WithTimeout(ctx, c.backend.o.Timeouts.TLS)
+	defer cancel()
+	secured := tls.Client(c.tcp, config)
+	if err := secured.HandshakeContext(bounded); err != nil {
+		return err
+	}
+	c.Conn = secured
+	return nil
+}
+
+// takeSlot counts a connection, if one more may be open.
+func (b *Backend) takeSlot() bool {
+	if b.connections.Add(1) > int64(b.o.Limits.Connections) {
+		b.connections.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (b *Backend) giveSlot() {
+	b.connections.Add(-1)
+	b.nudge()
+}
+
+// nudge tells one of those who wait for a connection that there may be one.
+func (b *Backend) nudge() {
+	if b.waiting.Load() > 0 {
+		select {
+		case b.freed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// await waits for a connection to be given back, for as long as a dial may
+// take.
+func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
+	err = b.awaitThat(ctx, func() bool {
+		if c = b.reuse(e); c != nil {
+			return true
+		}
+		return b.takeSlot()
+	})
+	if err != nil {
+		return nil, &NotSentError{err}
+	}
+	if c != nil {
+		return c, nil
+	}
+	return b.connect(ctx, e)
+}
+
+// awaitSlot waits until one more connection may be opened.
+func (b *Backend) awaitSlot(ctx context.Context) error {
+	if b.takeSlot() {
+		return nil
+	}
+	return b.awaitThat(ctx, b.takeSlot)
+}
+
+// awaitThat waits until what is wanted can be had.
+func (b *Backend) awaitThat(ctx context.Context, had func() bool) error {
+	b.waiting.Add(1)
+	defer func() { b.waiting.Add(-1); b.nudge() }()
+	timer := time.NewTimer(b.o.Timeouts.Dial)
+	defer timer.Stop()
+	for !had() {
+		select {
+		case <-b.freed:
+		case <-timer.C:
+			b.refused.Add(1)
+			return ErrFull
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
