@@ -18,14 +18,8 @@ import (
 // nothing to do.
 func tinyBench(t *testing.T) *proxyBench {
 	t.Helper()
-	// Not t.TempDir, whose names are longer than a socket's may be.
-	dir, err := os.MkdirTemp("", "bench-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	b := &proxyBench{
-		log: io.Discard, dir: dir, requests: 1_000, rounds: 1, connections: 4, routes: 300,
+		log: io.Discard, dir: t.TempDir(), requests: 1_000, rounds: 1, connections: 4, routes: 300,
 		idle: []int{10, 30}, paced: 300 * time.Millisecond, peers: named(t, stock),
 	}
 	if err := b.build(t.Context()); err != nil {
@@ -85,8 +79,9 @@ func TestAProxyThatFailsIsShownAndEndsTheBenchBadly(t *testing.T) {
 	b := tinyBench(t)
 	b.peers = []peer{
 		{"falls", func(context.Context, setting) (*server, error) { return nil, errors.New("it fell over") }},
-		{"absent", func(ctx context.Context, s setting) (*server, error) {
-			return startInstalled(ctx, s, "no-such-proxy", func(string) string { return "" })
+		{"absent", func(context.Context, setting) (*server, error) {
+			_, err := installed("no-such-proxy")
+			return nil, err
 		}},
 		{"wrong", func(ctx context.Context, s setting) (*server, error) {
 			return startRole(ctx, serving{Do: "backend", Answer: 100})
@@ -194,7 +189,7 @@ func awaitLines(t *testing.T, path string, want int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s has %d lines, not %d", path, have, want)
+			t.Fatalf("%s has %d lines, not %d, which begin with\n%.500s", path, have, want, text)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
