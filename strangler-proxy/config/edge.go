@@ -3,10 +3,8 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,12 +34,6 @@ func defaultLimits() Limits {
 		Connections: 20_000, Requests: 4096, Head: 64 << 10,
 		HeadTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second, Idle: 120 * time.Second,
 	}
-}
-
-// Tracing says where spans go.
-type Tracing struct {
-	Endpoint string  // of an OpenTelemetry collector, by HTTP; empty: there are none
-	Sample   float64 // percent of the requests that nobody has decided about, from 0.01 to 100
 }
 
 func (p *parser) tls(n *yaml.Node) TLS {
@@ -110,35 +102,6 @@ var (
 		"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
 	}
 )
-
-func (p *parser) tracing(n *yaml.Node) Tracing {
-	t := Tracing{Sample: 1}
-	p.each("tracing", n, field{
-		"endpoint": p.into("tracing.endpoint", &t.Endpoint),
-		"sample":   p.share("tracing.sample", &t.Sample),
-	})
-	t.Endpoint = strings.TrimSuffix(t.Endpoint, "/")
-	if u, err := url.Parse(t.Endpoint); t.Endpoint == "" && meant(n).Kind == yaml.MappingNode && !p.mentions("tracing.endpoint") {
-		p.problem(n.Line, "tracing.endpoint is missing", "endpoint: http://127.0.0.1:4318")
-	} else if t.Endpoint != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "") {
-		p.problem(n.Line, fmt.Sprintf("tracing.endpoint: %q is not a URL: accepted are http://host[:port][/path] and https://host[:port][/path]", t.Endpoint), "")
-	}
-	return t
-}
-
-// share reads a percentage.
-func (p *parser) share(where string, to *float64) func(_, v *yaml.Node) {
-	return func(_, v *yaml.Node) {
-		text := p.text(where, v)
-		number, percent := strings.CutSuffix(text, "%")
-		share, err := strconv.ParseFloat(number, 64)
-		if err != nil || !percent || !(share >= 0.01 && share <= 100) { // NaN is neither
-			p.problem(v.Line, fmt.Sprintf("%s: %s is not a share: accepted are 0.01%% to 100%%", where, describe(v)), "")
-			return
-		}
-		*to = share
-	}
-}
 
 // A head is read into memory whole; heads beyond these sizes would either be
 // refused all the time or be a way to fill the memory.

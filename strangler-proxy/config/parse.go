@@ -244,7 +244,6 @@ func (p *parser) root(n *yaml.Node) {
 		"trusted_proxies": func(_, v *yaml.Node) { c.Trusted = p.networks("trusted_proxies", v) },
 		"forwarded":       p.oneOf("forwarded", &c.Forwarded, "x-forwarded", "forwarded", "both", "off"),
 		"request_id":      func(_, v *yaml.Node) { c.RequestID = p.requestID(v) },
-		"tracing":         func(_, v *yaml.Node) { c.Tracing = p.tracing(v) },
 		"limits":          func(_, v *yaml.Node) { p.limits(v) },
 		"admin": func(_, v *yaml.Node) {
 			p.each("admin", v, field{

@@ -129,6 +129,10 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 	if err := c.abandoned(ctx, cfg); err != nil {
 		return err
 	}
+	secure, err := c.certificates(cfg.TLS)
+	if err != nil {
+		return err
+	}
 	public, err := listen("listen", cfg.Listen)
 	if err != nil {
 		return err
@@ -150,7 +154,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 			return errors.Join(fmt.Errorf("chaos.links: %w", err), public.Close(), admin.Close())
 		}
 	}
-	c.serve(public, admin)
+	c.serve(cfg, public, admin, secure)
 	if err := c.reconcile(ctx, cfg, true); err != nil {
 		return err
 	}
@@ -172,12 +176,35 @@ func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 	})
 	c.proxy = proxy.New(proxy.Options{
 		Log: c.access, Metrics: metrics, Key: []byte(c.token), Bounds: bounds,
-		Synced:    func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
-		Observers: []proxy.Observer{c.shadow, c.recorder},
+		Limits: proxy.Limits{
+			Requests: int64(cfg.Limits.Requests), Head: int(cfg.Limits.Head), Body: cfg.Limits.Body, HeadTimeout: cfg.Limits.HeadTimeout, BodyTimeout: cfg.Limits.BodyTimeout,
+		},
+		Panicked: func(reason any, stack []byte) {
+			c.o.Log.Error("a request could not be handled, and its connection was ended; please report this", "reason", fmt.Sprint(reason), "stack", string(stack))
+		},
+		Forwarding: proxy.Forwarding{Trusted: cfg.Trusted, Style: proxy.Style(cfg.Forwarded), RequestID: cfg.RequestID},
+		Synced:     func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
+		Observers:  []proxy.Observer{c.shadow, c.recorder},
 	})
 	c.engine = engine.New(engine.Options{
 		Ledger: c.ledger, Routes: c.proxy, Log: c.o.Log, Bounds: bounds, At: c.o.At, Published: c.published,
 	})
+}
+
+// certificates reads what clients are proved with who this is; nil in clear
+// text.
+func (c *Control) certificates(t config.TLS) (*listener.Certificates, error) {
+	if t == (config.TLS{}) {
+		return nil, nil
+	}
+	found, err := listener.LoadCertificates(listener.CertificateOptions{
+		Certificate: t.Certificate, Key: t.Key, ClientCA: t.ClientCA,
+		Failed: func(err error) { c.o.Log.Error("the new certificate is not used", "error", err) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return found, nil
 }
 
 // listen takes a port, or says who else might have it.
@@ -250,9 +277,17 @@ const (
 )
 
 // serve starts both servers.
-func (c *Control) serve(public, admin net.Listener) {
+func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *listener.Certificates) {
 	c.URL, c.Admin = "http://"+public.Addr().String(), "http://"+admin.Addr().String()
-	c.public = listener.New(listener.Options{HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused})
+	if secure != nil {
+		c.URL = "https://" + public.Addr().String()
+	}
+	c.public = listener.New(listener.Options{
+		HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,
+		Limits: listener.Limits{
+			Connections: cfg.Limits.Connections, Head: cfg.Limits.HeadTimeout, Idle: cfg.Limits.Idle, Stall: cfg.Limits.BodyTimeout, HeadBytes: int(cfg.Limits.Head),
+		},
+	})
 	c.admin = &http.Server{Handler: c.handler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader}
 	c.wg.Go(func() { c.ended(c.public.Serve(public)) })
 	c.wg.Go(func() { c.ended(c.admin.Serve(admin)) })

@@ -107,6 +107,7 @@ func (s *shop) start() *server {
 
 func (s *server) stop() {
 	s.t.Helper()
+	http.DefaultClient.CloseIdleConnections() // a drain would let them ask once more
 	if err := s.Close(context.Background()); err != nil {
 		s.t.Error(err)
 	}

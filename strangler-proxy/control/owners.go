@@ -197,7 +197,7 @@ func (c *Control) obey(cfg *config.Config) {
 	}
 	s := &proxy.Snapshot{
 		Table: table, Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter,
-		Capabilities: map[string]proxy.Capability{},
+		Capabilities: map[string]proxy.Capability{}, Manners: c.manners(cfg),
 	}
 	for _, p := range cfg.Capabilities {
 		s.Capabilities[p.Name] = proxy.Capability{Service: c.backends[p.Service.Key()], CanaryBy: p.CanaryBy, Data: p.Data != nil}

@@ -15,7 +15,6 @@ import (
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
-	"stranglerfig/strangler-proxy/upstream"
 )
 
 const (
@@ -105,7 +104,7 @@ func (c *Control) fixed(ctx context.Context, cfg *config.Config) error {
 	now := c.config()
 	for what, changed := range map[string]bool{
 		"tls": cfg.TLS != now.TLS, "trusted_proxies": !slices.Equal(cfg.Trusted, now.Trusted), "forwarded": cfg.Forwarded != now.Forwarded,
-		"request_id": cfg.RequestID != now.RequestID, "tracing": cfg.Tracing != now.Tracing, "limits": cfg.Limits != now.Limits,
+		"request_id": cfg.RequestID != now.RequestID, "limits": cfg.Limits != now.Limits,
 		"listen": cfg.Listen != now.Listen, "admin": cfg.Admin != now.Admin, "state": cfg.State != now.State,
 		"hold": cfg.Hold != now.Hold, "access_log": cfg.AccessLog != now.AccessLog,
 		"shadow.queue": cfg.Shadow.Queue != now.Shadow.Queue, "shadow.body": cfg.Shadow.Body != now.Shadow.Body,
@@ -212,7 +211,7 @@ func (c *Control) connect(cfg *config.Config) error {
 		if c.backends[key] != nil {
 			continue
 		}
-		b, err := upstream.New(upstream.Options{Name: n.name, URLs: n.URLs})
+		b, err := newBackend(n)
 		if err != nil {
 			return err
 		}

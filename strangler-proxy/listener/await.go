@@ -25,7 +25,7 @@ func (c *Conn) Await(l Lender) (n int, err error) {
 		n, c.have = copy(l.Lend(), c.peeked[:c.have]), 0
 		return n, nil
 	}
-	c.rest(idle)
+	c.rest()
 	n, err = c.first(l)
 	if err == nil {
 		c.Busy()

@@ -26,20 +26,11 @@ type Conn struct {
 	have   int
 
 	mu     sync.Mutex // guards everything below
-	state  state
-	age    uint32 // the sweeper's round in which it became idle
-	nudged bool   // its wait is ended by a deadline
-	timed  bool   // the caller has set one
+	busy   bool       // a request has begun
+	age    uint32     // the sweeper's round in which it began to wait
+	nudged bool       // its wait is ended by a deadline
+	timed  bool       // the caller has set one
 }
-
-// state is what a connection does.
-type state uint8
-
-const (
-	fresh state = iota // nothing has come yet
-	idle               // between two requests
-	busy
-)
 
 var (
 	// ErrIdle ends a connection that has asked nothing for as long as may be.
@@ -65,35 +56,29 @@ func newConn(s *Server, conn net.Conn) *Conn {
 // Idle notes that the connection waits for a request. false: the server is
 // draining, so it should be closed.
 func (c *Conn) Idle() bool {
-	c.rest(idle)
+	c.rest()
 	return !c.Draining()
 }
 
-// rest lets the connection wait, not at all when the server drains and it has
-// been served before.
-func (c *Conn) rest(as state) {
+// rest lets the connection wait; when the server drains, not for long.
+func (c *Conn) rest() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state, c.age = as, c.server.age.Load()
+	c.busy, c.age = false, c.server.age.Load()
 	if c.timed {
 		c.timed = false
 		c.Conn.SetReadDeadline(time.Time{})
 	}
 	if c.server.draining.Load() {
-		c.nudge()
+		c.nudge(c.server.until)
 	}
 }
 
-// nudge ends the wait of a connection, unless it is busy. A fresh one may still
-// ask for a moment. c.mu is held.
-func (c *Conn) nudge() {
-	switch c.state {
-	case idle:
+// nudge ends the wait of a connection at a time. c.mu is held.
+func (c *Conn) nudge(at time.Time) {
+	if !c.busy {
 		c.nudged = true
-		c.Conn.SetReadDeadline(longAgo)
-	case fresh:
-		c.nudged = true
-		c.Conn.SetReadDeadline(time.Now().Add(firstRequest))
+		c.Conn.SetReadDeadline(at)
 	}
 }
 
@@ -105,7 +90,7 @@ var longAgo = time.Unix(1, 0)
 func (c *Conn) Busy() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state = busy
+	c.busy = true
 	if !c.nudged {
 		return true
 	}

@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	// firstRequest is how long a drain waits for the first request of a
-	// connection that has not sent any yet: its client has every right to be
-	// answered once.
-	firstRequest = 2 * time.Second
+	// A drain lets connections that wait ask once more, for this part of the
+	// time that it is given: the answer tells them to go. A client that uses its
+	// connection all the time would otherwise often find it closed just as it
+	// asks, and could not know whether it was heard.
+	onceMore     = 10
+	onceMoreMost = 2 * time.Second
 	// backlogWait bounds an accept of a connection that the kernel has just
 	// shown, should its client have gone since.
 	backlogWait = 50 * time.Millisecond
@@ -22,22 +24,25 @@ const (
 )
 
 // Shutdown drains. Nothing new is accepted but what the kernel had accepted
-// already. Idle connections end, and those that are new once they have been
-// answered; busy ones are waited for until ctx is done, whose error is then
-// returned and Close is left to cut them.
+// already. Busy connections are waited for until ctx is done, whose error is
+// then returned and Close is left to cut them. Those that wait may ask once
+// more for a tenth of ctx's time, two seconds at most, and then end.
 //
-// Nobody who had asked is dropped: a request that has arrived when its idle
-// connection is looked at for the last time is answered. What can still be lost
-// is what is on its way at that moment, and a connection that the kernel accepts
-// between our last look and the end of the listening socket; both are reset
-// before a byte of an answer, so that clients may ask again.
+// A request that has arrived when its connection is looked at for the last time
+// is answered. What can still be lost is what is on its way just then, and a
+// connection that the kernel accepts between our last look and the end of the
+// listening socket; both are reset before a byte of an answer.
 //
-// HTTP/2 connections are told to go away after the new ones among them had
-// their moment. What a client sends after that it must ask again elsewhere, as
+// HTTP/2 connections are told to go away once each of them has asked, or had
+// its moment. What a client sends after that it must ask again elsewhere, as
 // HTTP/2 has it.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.drain()
-	moment, cancel := context.WithTimeout(ctx, firstRequest)
+	until := time.Now().Add(onceMoreMost)
+	if end, bounded := ctx.Deadline(); bounded {
+		until = time.Now().Add(min(time.Until(end)/onceMore, onceMoreMost))
+	}
+	s.drain(until)
+	moment, cancel := context.WithDeadline(ctx, until)
 	// Whoever has not asked by then is not waited for.
 	_ = s.await(moment, func() bool { return len(s.listeners) == 0 && s.beginning == 0 })
 	cancel()
@@ -52,7 +57,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close ends everything at once and waits until it has ended.
 func (s *Server) Close() error {
-	s.drain()
+	s.drain(longAgo)
 	s.close()
 	s.mu.Lock()
 	for l := range s.listeners {
@@ -96,13 +101,15 @@ func (s *Server) await(ctx context.Context, done func() bool) error {
 }
 
 // drain begins to drain: listeners are woken to take what the kernel holds for
-// them, and connections that wait are told to look once more and end.
-func (s *Server) drain() {
+// them, and connections wait no longer than until then.
+func (s *Server) drain(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Swap(true) {
+	if s.draining.Load() {
 		return
 	}
+	s.until = until
+	s.draining.Store(true)
 	close(s.stopping)
 	for l := range s.listeners {
 		if timed, ok := l.(interface{ SetDeadline(time.Time) error }); !ok || timed.SetDeadline(longAgo) != nil {
@@ -111,7 +118,7 @@ func (s *Server) drain() {
 	}
 	for c := range s.conns {
 		c.mu.Lock()
-		c.nudge()
+		c.nudge(until)
 		c.mu.Unlock()
 	}
 }
@@ -172,8 +179,7 @@ func (s *Server) sweep() {
 func (c *Conn) expire(now uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != busy && !c.nudged && now-c.age > rounds {
-		c.nudged = true
-		c.Conn.SetReadDeadline(longAgo)
+	if !c.nudged && now-c.age > rounds {
+		c.nudge(longAgo)
 	}
 }

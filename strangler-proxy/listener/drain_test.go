@@ -43,6 +43,7 @@ func ends(t *testing.T, done <-chan error) {
 }
 
 func TestADrainEndsIdleConnectionsAndWaitsForBusyOnes(t *testing.T) {
+	t.Parallel()
 	r := run(t, nil)
 	waiting, working := r.dial(t), r.dial(t)
 	waiting.send("GET /a HTTP/1.1\r\n\r\n")
@@ -80,6 +81,52 @@ func TestANewConnectionIsStillAnsweredOnceWhileDraining(t *testing.T) {
 	notYet(t, done)
 	close(r.goOn)
 	ends(t, done)
+}
+
+func TestAnIdleConnectionMayAskOnceMoreWhileDraining(t *testing.T) {
+	r := run(t, nil)
+	working, idle := r.dial(t), r.dial(t)
+	idle.send("GET /first HTTP/1.1\r\n\r\n")
+	idle.answer()
+	working.send("GET /slow HTTP/1.1\r\n\r\n")
+	<-r.began
+	done := r.drain(t)
+	eventually(t, "the drain's beginning", r.Draining)
+	idle.send("GET /second HTTP/1.1\r\n\r\n")
+	if res, body := idle.answer(); body != "GET /second HTTP/1.1" || !res.Close {
+		t.Errorf("it was answered %q, close %v", body, res.Close)
+	}
+	close(r.goOn)
+	ends(t, done)
+}
+
+// TestNobodyWhoUsesAConnectionAllTheTimeIsCutByADrain has clients that ask
+// again as soon as they are answered.
+func TestNobodyWhoUsesAConnectionAllTheTimeIsCutByADrain(t *testing.T) {
+	r := run(t, nil)
+	var clients sync.WaitGroup
+	var answers atomic.Int32
+	for range 64 {
+		c := r.dial(t)
+		clients.Go(func() {
+			for last := false; !last; answers.Add(1) {
+				if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+					t.Errorf("a client could not ask: %v", err)
+					return
+				}
+				res, err := http.ReadResponse(c.in, nil)
+				if err != nil {
+					t.Errorf("a client was not answered: %v", err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				last = res.Close
+			}
+		})
+	}
+	eventually(t, "the load", func() bool { return answers.Load() > 1000 })
+	ends(t, r.drain(t))
+	clients.Wait()
 }
 
 func TestANewHTTP2ConnectionIsStillAnsweredWhileDraining(t *testing.T) {
@@ -201,6 +248,7 @@ func TestADrainLetsHTTP2StreamsEnd(t *testing.T) {
 }
 
 func TestADrainSaysGoAwayToIdleHTTP2Connections(t *testing.T) {
+	t.Parallel()
 	const headers, goAway = 1, 7
 	r := run(t, nil)
 	c := r.dial(t)
@@ -225,6 +273,7 @@ func TestADrainSaysGoAwayToIdleHTTP2Connections(t *testing.T) {
 }
 
 func TestADrainThatComesAsConnectionsBeginEnds(t *testing.T) {
+	t.Parallel()
 	for range 20 {
 		r := run(t, nil)
 		var clients sync.WaitGroup

@@ -88,6 +88,7 @@ type Server struct {
 	partings chan struct{}
 
 	draining atomic.Bool
+	until    time.Time     // how long connections may still wait; set before draining is
 	age      atomic.Uint32 // counts the sweeper's rounds
 	closed   context.Context
 	close    context.CancelFunc

@@ -44,7 +44,7 @@ func (c *Conn) greet() (http2 bool, err error) {
 			return http2, err
 		}
 	}
-	c.rest(fresh)
+	c.rest()
 	if c.have, err = c.first((*peeking)(c)); err != nil {
 		return false, err
 	}

@@ -244,6 +244,7 @@ func TestLookingWhetherSomebodyListensIsNoRefusal(t *testing.T) {
 }
 
 func TestADrainEndsIdleTLSConnections(t *testing.T) {
+	t.Parallel()
 	root := newAuthority(t)
 	f := newFiles(t, root, "one")
 	r := run(t, func(o *listener.Options) { o.TLS = f.load() })

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -48,6 +49,13 @@ func (p *Proxy) ServeHTTP1(client *listener.Conn) {
 	c.tcp, _ = client.Conn.(*net.TCPConn)
 	defer c.in.release()
 	defer c.back.release()
+	defer func() {
+		// One request's misfortune must not be everybody's.
+		if reason := recover(); reason != nil {
+			p.Refused("panic")
+			p.o.Panicked(reason, debug.Stack())
+		}
+	}()
 	for c.await() && c.serve() {
 	}
 }

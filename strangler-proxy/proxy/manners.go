@@ -18,14 +18,7 @@ type Manners struct {
 	Rewrite bool
 }
 
-// rewritten returns the value of an answer's field as the client gets it.
-func (c *conn) rewritten(f *http1.Field) string {
-	if c.flight.manners().Rewrite {
-		return c.flight.rewrite(f.Name, f.Value)
-	}
-	return f.Value
-}
-
+// rewrite returns the value of an answer's field as the client gets it.
 func (f *flight) rewrite(name, value string) string {
 	return rewriteField(name, value, f.target.URL, f.from.scheme(), f.asked.host)
 }

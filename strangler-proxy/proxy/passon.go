@@ -155,6 +155,7 @@ func (c *conn) spliceBack(a *body, idle time.Duration) error {
 func (c *conn) appendAnswer(b []byte, framed bool) []byte {
 	b = c.appendStatus(b)
 	r := &c.res
+	rewrites := c.flight.manners().Rewrite
 	bodiless := r.Status == http.StatusNoContent
 	told := false // how the body is framed
 	for i := range r.Fields {
@@ -165,8 +166,10 @@ func (c *conn) appendAnswer(b []byte, framed bool) []byte {
 				b = appendField(b, field.Name, field.Value)
 			}
 		case r.Hop(i):
+		case rewrites:
+			b = appendField(b, field.Name, c.flight.rewrite(field.Name, field.Value))
 		default:
-			b = appendField(b, field.Name, c.rewritten(field))
+			b = appendField(b, field.Name, field.Value)
 		}
 	}
 	if framed && !told {

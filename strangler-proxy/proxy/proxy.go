@@ -55,6 +55,9 @@ type Options struct {
 	// default 10 s.
 	StaleAfter time.Duration
 	Observers  []Observer
+	// Panicked is told what went wrong with a connection, which ends; nil: nobody
+	// is.
+	Panicked func(reason any, stack []byte)
 }
 
 // Proxy is an http.Handler. It implements [engine.Routes].
@@ -75,6 +78,9 @@ var _ engine.Routes = (*Proxy)(nil)
 func New(o Options) *Proxy {
 	if o.Synced == nil {
 		o.Synced = func(string, change.Side) time.Time { return time.Time{} }
+	}
+	if o.Panicked == nil {
+		o.Panicked = func(any, []byte) {}
 	}
 	if o.StaleAfter == 0 {
 		o.StaleAfter = 10 * time.Second

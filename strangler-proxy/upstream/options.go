@@ -32,9 +32,12 @@ const (
 type Timeouts struct {
 	Dial   time.Duration // a connection, default 2 s
 	TLS    time.Duration // its handshake, default 5 s
-	Answer time.Duration // from the request's end to the answer's beginning, default 5 min
-	Idle   time.Duration // between two pieces of the answer's body, default 5 min
+	Answer time.Duration // from the request's end to the answer's beginning, default 5 min; may be Unbounded
+	Idle   time.Duration // between two pieces of the answer's body, default 5 min; may be Unbounded
 }
+
+// Unbounded is a timeout that never comes.
+const Unbounded time.Duration = -1
 
 // Limits bound what a backend is asked to bear at once.
 type Limits struct {
@@ -85,6 +88,11 @@ func (o Options) withDefaults() Options {
 	for n, is := range map[*int]int{&o.Limits.Connections: 1024, &o.Limits.Idle: 256, &o.Limits.Requests: 4096, &o.Breaker.Failures: 5} {
 		if *n == 0 {
 			*n = is
+		}
+	}
+	for _, d := range []*time.Duration{&o.Timeouts.Answer, &o.Timeouts.Idle} {
+		if *d == Unbounded {
+			*d = 0
 		}
 	}
 	if o.Protocol == "" {

@@ -25,7 +25,7 @@ type Conn struct {
 	peek     func(fd uintptr)
 	takeBy   time.Time // deadline of what is written
 	sendBy   time.Time // deadline of what is read
-	quiet    bool // what peek found
+	quiet    bool      // what peek found
 }
 
 // TCP returns the connection when nothing is between it and the bytes that are

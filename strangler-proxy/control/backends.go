@@ -1,0 +1,70 @@
+package control
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/upstream"
+)
+
+// newBackend makes a backend as the config declares it.
+func newBackend(n named) (*upstream.Backend, error) {
+	secure, err := backendTLS(n.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("%s: tls: %w", n.name, err)
+	}
+	return upstream.New(upstream.Options{
+		Name: n.name, URLs: n.URLs, Protocol: upstream.Protocol(n.Protocol), TLS: secure,
+		Timeouts: upstream.Timeouts{Dial: n.Timeouts.Dial, Answer: orUnbounded(n.Timeouts.Answer), Idle: orUnbounded(n.Timeouts.Idle)},
+		Limits:   upstream.Limits{Connections: n.Limits.Connections, Requests: n.Limits.Requests},
+		Breaker:  upstream.BreakerOptions{Failures: n.Breaker.Failures, Pause: n.Breaker.Pause},
+		Health:   upstream.Health{Path: n.Health, Interval: n.HealthInterval},
+	})
+}
+
+// orUnbounded turns the config's 0, any time, into what a backend calls so.
+func orUnbounded(d time.Duration) time.Duration {
+	if d == 0 {
+		return upstream.Unbounded
+	}
+	return d
+}
+
+// backendTLS reads what a backend and this proxy know each other by.
+func backendTLS(t config.BackendTLS) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CA != "" {
+		raw, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, err
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(raw) {
+			return nil, fmt.Errorf("%s has no certificate in PEM", t.CA)
+		}
+	}
+	if t.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// manners returns how the backends of a config like to be spoken to.
+func (c *Control) manners(cfg *config.Config) map[*upstream.Backend]proxy.Manners {
+	all := map[*upstream.Backend]proxy.Manners{}
+	for key, n := range namedBackends(cfg) {
+		if n.OwnHost || n.Rewrite {
+			all[c.backends[key]] = proxy.Manners{OwnHost: n.OwnHost, Rewrite: n.Rewrite}
+		}
+	}
+	return all
+}
