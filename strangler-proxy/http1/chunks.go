@@ -127,15 +127,16 @@ func (c *Chunks) trailer(b byte) error {
 	if b != '\n' {
 		return nil
 	}
-	line := string(c.trailing)
-	if c.trailing = c.trailing[:0]; len(line) < 2 || line[len(line)-2] != '\r' {
+	line := c.trailing
+	c.trailing = line[:0]
+	switch {
+	case len(line) < 2 || line[len(line)-2] != '\r':
 		return errBareLF
-	}
-	if line = line[:len(line)-2]; line == "" {
+	case len(line) == 2:
 		c.at = ended
 		return nil
 	}
-	field, err := parseField(line)
+	field, err := parseField(string(line[:len(line)-2]))
 	if err != nil {
 		return err
 	}
