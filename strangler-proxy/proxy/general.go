@@ -41,7 +41,7 @@ func inquire(r *http.Request) asked {
 
 // rawPath returns the path as it was sent.
 func rawPath(r *http.Request) string {
-	if strings.HasPrefix(r.RequestURI, "/") {
+	if strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
 		return path
 	}

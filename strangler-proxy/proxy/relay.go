@@ -318,6 +318,9 @@ func (c *conn) appendRequest(b []byte) []byte {
 		switch {
 		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name):
 		case http1.SameName(field.Name, "Host") && field.Value != host:
+		case r.Framing(i) && c.body.chunked:
+			// Some compare letter by letter.
+			b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		default:
 			b = appendField(b, field.Name, field.Value)
 		}
