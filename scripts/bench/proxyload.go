@@ -231,10 +231,13 @@ func (d *driver) pace(begun time.Time, client int) pace {
 // counts: from when it should have been sent, where the client is late because
 // the answer before was. That a sleep ended late is not the proxy's doing.
 func (p *pace) wait() time.Time {
+	if p.every == 0 {
+		return time.Now()
+	}
 	due := p.next
 	p.next = due.Add(p.every)
 	early := time.Until(due)
-	if p.every > 0 && early <= 0 {
+	if early <= 0 {
 		return due
 	}
 	time.Sleep(early)

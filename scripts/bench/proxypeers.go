@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -46,15 +44,18 @@ func startOwn(ctx context.Context, role string, s setting) (*server, error) {
 	})
 }
 
-// startInstalled starts a program with the config that it gets for a free
-// address. Packages put some where only root looks.
-func startInstalled(ctx context.Context, s setting, name string, config func(addr string) string, args ...string) (*server, error) {
-	program, err := exec.LookPath(name)
-	if err != nil {
-		if program, err = exec.LookPath(filepath.Join("/usr/sbin", name)); err != nil {
-			return nil, notInstalled
+// installed finds a program. Packages put some where only root looks.
+func installed(name string) (string, error) {
+	for _, file := range []string{name, filepath.Join("/usr/sbin", name)} {
+		if program, err := exec.LookPath(file); err == nil {
+			return program, nil
 		}
 	}
+	return "", notInstalled
+}
+
+// startAt starts a program with the config that it gets for a free address.
+func startAt(ctx context.Context, s setting, config func(addr string) string, c harness.Command) (*server, error) {
 	addr, err := harness.FreePort()
 	if err != nil {
 		return nil, err
@@ -62,16 +63,18 @@ func startInstalled(ctx context.Context, s setting, name string, config func(add
 	if err := os.WriteFile(filepath.Join(s.dir, configFile), []byte(config(addr)), 0o600); err != nil {
 		return nil, err
 	}
-	return startServer(ctx, addr, harness.Command{
-		Name: name, Path: program, Args: args, Dir: s.dir,
-		Env: []string{"HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir, "XDG_DATA_HOME=" + s.dir},
-	})
+	c.Dir, c.Env = s.dir, []string{"HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir, "XDG_DATA_HOME=" + s.dir}
+	return startServer(ctx, addr, c)
 }
 
 // configFile is what each program's config is called, in its own folder.
 const configFile = "config"
 
 func startNginx(ctx context.Context, s setting) (*server, error) {
+	program, err := installed("nginx")
+	if err != nil {
+		return nil, err
+	}
 	config := func(addr string) string {
 		user, tls := "", ""
 		if os.Getuid() == 0 {
@@ -82,7 +85,8 @@ func startNginx(ctx context.Context, s setting) (*server, error) {
 		}
 		return fmt.Sprintf(nginxConfig, user, runtime.NumCPU(), s.dir, s.backend, addr, tls)
 	}
-	return startInstalled(ctx, s, "nginx", config, "-p", s.dir, "-c", filepath.Join(s.dir, configFile), "-e", filepath.Join(s.dir, "error.log"))
+	args := []string{"-p", s.dir, "-c", filepath.Join(s.dir, configFile), "-e", filepath.Join(s.dir, "error.log")}
+	return startAt(ctx, s, config, harness.Command{Name: "nginx", Path: program, Args: args})
 }
 
 // nginxConfig: uploads are streamed as ours are, and answers never go to disk.
@@ -125,52 +129,37 @@ http {
 }
 `
 
-// startHAProxy starts HAProxy, which writes no log files: its lines go to a
-// socket, as those for syslog would, and are written to a file here.
+// startHAProxy starts HAProxy as in a container: it opens no log files, so its
+// lines go to its standard output, which is one. A socket for them, as syslog
+// has, drops what comes faster than it is read.
 func startHAProxy(ctx context.Context, s setting) (*server, error) {
-	socket := filepath.Join(s.dir, "log.sock")
-	lines, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: socket})
+	program, err := installed("haproxy")
 	if err != nil {
 		return nil, err
 	}
-	sink, err := os.Create(filepath.Join(s.dir, "access.log"))
-	if err != nil {
-		return nil, errors.Join(err, lines.Close())
-	}
-	written := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(sink, lines)
-		if errors.Is(err, net.ErrClosed) {
-			err = nil
-		}
-		written <- errors.Join(err, sink.Close())
-	}()
-	closeSink := func() error { return errors.Join(lines.Close(), <-written) }
 	config := func(addr string) string {
 		tls, scheme := "", "http"
 		if s.certificate.File != "" {
 			tls, scheme = "ssl crt "+s.certificate.Both, "https"
 		}
-		return fmt.Sprintf(haproxyConfig, runtime.NumCPU(), socket, addr, tls, scheme, s.backend)
+		return fmt.Sprintf(haproxyConfig, runtime.NumCPU(), addr, tls, scheme, s.backend)
 	}
-	p, err := startInstalled(ctx, s, "haproxy", config, "-db", "-f", configFile)
-	if err != nil {
-		return nil, errors.Join(err, closeSink())
-	}
-	p.after = closeSink
-	return p, nil
+	const toFile = `program=$1; shift; exec "$program" "$@" >access.log`
+	args := []string{"-c", toFile, "sh", program, "-db", "-f", configFile}
+	return startAt(ctx, s, config, harness.Command{Name: "haproxy", Path: "/bin/sh", Args: args})
 }
 
 const haproxyConfig = `global
 	nbthread %[1]d
 	maxconn 12000
 	no strict-limits
-	log %[2]s format raw local0
+	log stdout format raw local0
 	ssl-default-bind-options prefer-client-ciphers
 defaults
 	mode http
 	log global
 	option httplog
+	option dontlognull
 	option forwardfor
 	http-reuse always
 	timeout connect 5s
@@ -178,14 +167,18 @@ defaults
 	timeout server 120s
 	timeout http-keep-alive 120s
 frontend clients
-	bind %[3]s %[4]s
-	http-request set-header X-Forwarded-Proto %[5]s
+	bind %[2]s %[3]s
+	http-request set-header X-Forwarded-Proto %[4]s
 	default_backend backend
 backend backend
-	server one %[6]s
+	server one %[5]s
 `
 
 func startCaddy(ctx context.Context, s setting) (*server, error) {
+	program, err := installed("caddy")
+	if err != nil {
+		return nil, err
+	}
 	config := func(addr string) string {
 		tls := ""
 		if s.certificate.File != "" {
@@ -194,7 +187,8 @@ func startCaddy(ctx context.Context, s setting) (*server, error) {
 		_, port, _ := net.SplitHostPort(addr)
 		return fmt.Sprintf(caddyConfig, port, s.dir, tls, s.backend)
 	}
-	return startInstalled(ctx, s, "caddy", config, "run", "--adapter", "caddyfile", "--config", configFile)
+	args := []string{"run", "--adapter", "caddyfile", "--config", configFile}
+	return startAt(ctx, s, config, harness.Command{Name: "caddy", Path: program, Args: args})
 }
 
 const caddyConfig = `{

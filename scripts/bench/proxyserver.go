@@ -21,7 +21,6 @@ const (
 type server struct {
 	addr    string // host:port
 	process *harness.Process
-	after   func() error // ends what served it here; may be nil
 }
 
 // startServer starts a command that listens at an address; an empty one means
@@ -86,11 +85,7 @@ func (s *server) stop(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.killGroup() })()
 	// Its word on how it ended is of no use: each has its own for being told to.
 	_ = s.process.Stop(ctx)
-	wrong = errors.Join(wrong, s.killGroup())
-	if s.after != nil {
-		wrong = errors.Join(wrong, s.after())
-	}
-	return wrong
+	return errors.Join(wrong, s.killGroup())
 }
 
 // killGroup ends what is left of the process and its workers; it leads a group

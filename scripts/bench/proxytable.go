@@ -35,10 +35,18 @@ func (c *contest) line(e *contender) []string {
 	for _, m := range c.metrics {
 		cells = append(cells, between(e.of(m)))
 	}
-	if e.absent != nil {
-		return append(cells, firstLine(e.absent))
+	return append(cells, e.trouble())
+}
+
+// trouble says why a contender was not measured, and which requests failed.
+func (e *contender) trouble() string {
+	if e.absent == nil {
+		return failures(e.errors)
 	}
-	return append(cells, failures(e.errors))
+	if len(e.errors) == 0 {
+		return firstLine(e.absent)
+	}
+	return firstLine(e.absent) + "; " + failures(e.errors)
 }
 
 // ratioLine is the first contender's numbers divided by those of another; nil

@@ -24,13 +24,10 @@ var pending = []failing{}
 
 // defects lists what is there and does the wrong thing.
 var defects = []failing{
-	{"TestConformance/h2* to h2*/nothing is added to an answer", "net/http guesses a Content-Type where the backend has named none"},
 	{"TestConformance/http* to h2*/a refusal before the body keeps the body at the client", "net/http's HTTP/2 transport sends the body without waiting for the backend's 100 Continue"},
 	{"TestHostileAndClumsyInputs/HTTP/2: a method that HTTP/1.1 cannot carry", "net/http refuses to send it, which counts as the backend's failure and opens its breaker"},
 	{"TestHostileAndClumsyInputs/HTTP/2: an authority that is no host", "routes are looked up by the whole authority, and the backend is told what stands before the slash: a route of that host is slipped past"},
 	{"TestHostileAndClumsyInputs/HTTP/2: a body that stops", "limits.body_timeout is looked after over HTTP/1.1 only"},
-	{"TestOnTheWire/*/OPTIONS * reaches the backend", "* is refused as a path that does not begin with a slash"},
-	{"TestOnTheWire/*/the coding of a body reaches the backend in one spelling", "Transfer-Encoding is forwarded as the client spelled it, and some backends compare it to chunked letter by letter"},
 }
 
 // met notes which lines of the tables belonged to a test that ran.
