@@ -108,7 +108,7 @@ func volume(c *cell) (whole, underWay int64) {
 	if c.listener.name == "http" && c.app.kind.name == "http" {
 		return 256 << 20, 48 << 20
 	}
-	return 96 << 20, 48 << 20
+	return 48 << 20, 32 << 20
 }
 
 func downloadsWait(t testing.TB, c *cell) {

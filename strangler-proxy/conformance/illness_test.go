@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -171,4 +172,30 @@ func TestTheBreakerOpensAndCloses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAnswersThatBreakOffOpenTheBreaker asks backends of every kind, one read
+// after the other.
+func TestAnswersThatBreakOffOpenTheBreaker(t *testing.T) {
+	for _, backend := range kinds {
+		check(t, backend.name, func(t testing.TB) {
+			id := newIdentity(t)
+			app := newApplication(t, backend, id)
+			f := start(t, "monolith: "+strings.TrimSuffix(backend.backend(app.address, id), "}")+", breaker: {failures: 3, pause: 1h}}\n")
+			path := app.at(func(w http.ResponseWriter, _ *http.Request) {
+				io.WriteString(w, "half")
+				flush(w)
+				panic(http.ErrAbortHandler)
+			})
+			for range 20 {
+				if res, err := http.Get("http://" + f.address + path); err == nil {
+					io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+				}
+			}
+			if n := app.served.Load(); n != 3 {
+				t.Errorf("the backend was asked %d times", n)
+			}
+		})
+	}
 }

@@ -31,7 +31,7 @@ type front struct {
 	end     func()
 }
 
-const frontHead = "listen: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0, token: secret}\naccess_log: stdout\nstate: state\ndrain: 5s\n"
+const frontHead = "listen: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0, token: secret}\naccess_log: stdout\nstate: state\ndrain: 2s\n"
 
 // start starts a proxy whose strangler.yaml says what is given, besides its
 // ports and where its log goes. Everything here meets the proxy through this

@@ -128,6 +128,7 @@ type cell struct {
 	app      *application
 	front    *front
 	id       *identity
+	shared   *http.Client // for what needs no connections of its own
 }
 
 func newCell(t testing.TB, listener, backend kind, more string) *cell {
@@ -135,6 +136,7 @@ func newCell(t testing.TB, listener, backend kind, more string) *cell {
 	c := &cell{listener: listener, id: newIdentity(t)}
 	c.app = newApplication(t, backend, c.id)
 	c.front = start(t, listener.listener(c.id)+"monolith: "+backend.backend(c.app.address, c.id)+"\n"+more)
+	c.shared = c.client(t)
 	return c
 }
 
@@ -176,7 +178,7 @@ type reply struct {
 // send sends a request that must be answered whole.
 func (c *cell) send(t testing.TB, r *http.Request) reply {
 	t.Helper()
-	res, err := c.client(t).Do(r)
+	res, err := c.shared.Do(r)
 	if err != nil {
 		t.Fatalf("%s %s: %v", r.Method, r.URL, err)
 	}

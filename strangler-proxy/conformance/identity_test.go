@@ -1,0 +1,121 @@
+package conformance
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+)
+
+// TestBothEndsAreShownCertificates has a proxy that wants to see clients'
+// certificates before a backend that wants to see the proxy's.
+func TestBothEndsAreShownCertificates(t *testing.T) {
+	for _, backend := range kinds {
+		if !backend.tls {
+			continue
+		}
+		check(t, backend.name, func(t testing.TB) {
+			own, its, clients, stranger := newIdentity(t), newIdentity(t), newIdentity(t), newIdentity(t)
+			address := mutual(t, backend, its, own)
+			yaml := "tls: {certificate: " + own.certificate + ", key: " + own.key + ", client_ca: " + clients.certificate + "}\n" +
+				"monolith: {url: https://" + address
+			if backend.h2 {
+				yaml += ", protocol: h2"
+			}
+			f := start(t, yaml+", tls: {ca: "+its.certificate+", certificate: "+own.certificate+", key: "+own.key+"}}\n")
+			if body, err := asking(f.address, own, clients); err != nil || body != "conformance" {
+				t.Errorf("answered %q: %v", body, err)
+			}
+			if body, err := asking(f.address, own, stranger); err == nil {
+				t.Errorf("a stranger was answered %q", body)
+			}
+			if body, err := asking(f.address, own, nil); err == nil {
+				t.Errorf("somebody without a certificate was answered %q", body)
+			}
+		})
+	}
+}
+
+// mutual starts a backend that says by what certificate it was asked, if that
+// comes from a root.
+func mutual(t testing.TB, k kind, id, root *identity) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, r.TLS.PeerCertificates[0].Subject.CommonName)
+		}),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{id.pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: root.pool},
+		Protocols: k.protocols(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		server.Close()
+		serving.Wait()
+	})
+	return l.Addr().String()
+}
+
+// asking sends a request to whoever has an identity, as whoever has another.
+func asking(address string, whom, as *identity) (string, error) {
+	config := &tls.Config{RootCAs: whom.pool}
+	if as != nil {
+		config.Certificates = []tls.Certificate{as.pair}
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	res, err := client.Get("https://" + address + "/")
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return string(body), err
+}
+
+// TestANewCertificateIsShownWithoutARestart replaces the files while a
+// connection is open, which goes on.
+func TestANewCertificateIsShownWithoutARestart(t *testing.T) {
+	check(t, "https", func(t testing.TB) {
+		s := newStage(t, overTLS, inClear)
+		path := s.script.at(say(empty))
+		before := s.wire(t)
+		before.send("GET " + path + host + "\r\n")
+		before.answer("GET")
+		renewed := newIdentity(t)
+		for from, to := range map[string]string{renewed.certificate: s.id.certificate, renewed.key: s.id.key} {
+			raw, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(to, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the new certificate is shown", func() bool {
+			w := s.wire(t)
+			defer w.Close()
+			w.send("GET " + path + host + "\r\n")
+			w.answer("GET")
+			shown := w.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw
+			return bytes.Equal(shown, renewed.pair.Certificate[0])
+		})
+		before.send("GET " + path + host + "\r\n")
+		if got := before.answer("GET"); got.StatusCode != 200 {
+			t.Errorf("a connection from before was answered %s", got.Status)
+		}
+	})
+}
