@@ -8,7 +8,11 @@ import (
 	"testing"
 )
 
-var mishapScenes = []scene{
+// aloneScenes are for a proxy that nobody else uses, whose breaker and
+// connections nobody else has touched.
+var aloneScenes = []scene{
+	{"connections to the backend are used again", backendsAreReused},
+	{"a connection that the backend closed while idle hurts nobody", staleConnectionsHurtNobody},
 	{"an answer that breaks off breaks the client's connection", shortAnswersBreak},
 	{"a chunked answer that breaks off is not ended", shortChunksBreak},
 	{"an answer that nobody can read becomes 502", unreadableAnswersAreRefused},

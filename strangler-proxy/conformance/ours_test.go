@@ -145,7 +145,7 @@ func (n *noting) read(l *line) {
 	for {
 		head, err := l.head()
 		if err != nil {
-			if head != "" && head[0] != 'x' {
+			if head != "" {
 				n.note(fmt.Sprintf("half a head: %q", head))
 			}
 			return
@@ -157,7 +157,13 @@ func (n *noting) read(l *line) {
 		}
 		n.note(methodAndPath(firstLine(head)))
 		if chunked {
-			_, _, err = l.chunked()
+			var trailer string
+			_, trailer, err = l.chunked()
+			for _, harmful := range []string{"content-length:", "transfer-encoding:", "host:", "x-forwarded-"} {
+				if strings.Contains(strings.ToLower(trailer), harmful) {
+					n.note(fmt.Sprintf("harmful trailers: %q", trailer))
+				}
+			}
 		} else {
 			_, err = io.CopyN(io.Discard, l.in, length)
 		}

@@ -30,8 +30,7 @@ func TestOnTheWire(t *testing.T) {
 						check(t, p.name, func(t testing.TB) { p.keep(t, s) })
 					}
 				}
-				for _, p := range mishapScenes {
-					// Each with a proxy of its own, whose breaker nobody else has tried.
+				for _, p := range aloneScenes {
 					check(t, p.name, func(t testing.TB) { p.keep(t, newStage(t, listener, backend)) })
 				}
 			})
