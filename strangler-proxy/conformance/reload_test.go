@@ -28,19 +28,7 @@ func reloads(t testing.TB, listener kind) {
 	id := newIdentity(t)
 	monolith, service := newApplication(t, inClear, id), newApplication(t, inClear, id)
 	yaml := func(n int) string {
-		word := []string{"monolith", "service"}[n%2]
-		text := listener.listener(id) + "monolith: " + inClear.backend(monolith.address, id) + fmt.Sprintf(`
-capabilities:
-  billing:
-    service: {url: "http://%s", health: "", build: ""}
-    waive: [{gate: contract, reason: none is needed here, by: the test, until: 2099-01-01}, {gate: shadow, reason: none is needed here, by: the test, until: 2099-01-01}]
-    routes:
-      GET /read: %s
-`, service.address, word)
-		for i := range 200 {
-			text += fmt.Sprintf("      GET /other/%d/%d: monolith\n", n, i)
-		}
-		return text
+		return listener.listener(id) + "monolith: " + inClear.backend(monolith.address, id) + owners(service.address, n)
 	}
 	c := &cell{listener: listener, app: monolith, id: id, front: start(t, yaml(0))}
 	for _, app := range []*application{monolith, service} {
@@ -88,6 +76,23 @@ capabilities:
 	if monolith.served.Load() == 0 || service.served.Load() == 0 {
 		t.Errorf("the monolith was asked %d times, the service %d times", monolith.served.Load(), service.served.Load())
 	}
+}
+
+// owners is what the file says of routes at its nth save: one changes hands,
+// others come and go.
+func owners(service string, n int) string {
+	text := fmt.Sprintf(`
+capabilities:
+  billing:
+    service: {url: "http://%s", health: "", build: ""}
+    waive: [{gate: contract, reason: none is needed here, by: the test, until: 2099-01-01}, {gate: shadow, reason: none is needed here, by: the test, until: 2099-01-01}]
+    routes:
+      GET /read: %s
+`, service, []string{"monolith", "service"}[n%2])
+	for i := range 200 {
+		text += fmt.Sprintf("      GET /other/%d/%d: monolith\n", n, i)
+	}
+	return text
 }
 
 // openStream opens a stream of events; the function it returns has one more
