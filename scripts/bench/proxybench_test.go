@@ -20,7 +20,7 @@ func tinyBench(t *testing.T) *proxyBench {
 	t.Helper()
 	b := &proxyBench{
 		log: io.Discard, dir: t.TempDir(), requests: 1_000, rounds: 1, connections: 4, routes: 300,
-		idle: []int{10, 30}, paced: 300 * time.Millisecond, peers: named(t, stock),
+		idle: []int{10, 30}, calm: 200 * time.Millisecond, paced: 300 * time.Millisecond, peers: named(t, stock),
 	}
 	if err := b.build(t.Context()); err != nil {
 		t.Fatal(err)

@@ -34,13 +34,14 @@ type load struct {
 	Pid         int    // of the proxy, whose descendants count as its processors
 	Trusted     string // file with the certificate that the proxy shows; empty: clear text
 	Connections int
-	Warmup      int     // requests before those that count
-	Requests    int     // that count
-	Rate        float64 // requests per second of all connections; 0: each sends the next when it has its answer
-	Routes      int     // requests are spread over so many routes
-	Upload      int     // bytes sent with each request
-	Answer      int     // bytes that each answer's body has
-	Idle        []int   // so many connections are opened, used once and left idle instead
+	Warmup      int           // requests before those that count
+	Requests    int           // that count
+	Rate        float64       // requests per second of all connections; 0: each sends the next when it has its answer
+	Routes      int           // requests are spread over so many routes
+	Upload      int           // bytes sent with each request
+	Answer      int           // bytes that each answer's body has
+	Idle        []int         // so many connections are opened, used once and left idle instead
+	Calm        time.Duration // over which memory is looked at then
 }
 
 // outcome is what a round found.
