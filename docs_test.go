@@ -2,6 +2,7 @@ package stranglerfig
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"stranglerfig/migrations/cutover"
 	"stranglerfig/strangler-proxy/cli"
 	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/listener"
 )
 
 // page is one page of the documentation.
@@ -289,4 +292,24 @@ func tests(t *testing.T) map[string]bool {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// proxyReference says what the proxy refuses.
+const proxyReference = "docs/reference/proxy.md"
+
+func TestEveryRefusalIsInTheReference(t *testing.T) {
+	raw, err := os.ReadFile(proxyReference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range http1.Refusals() {
+		if row := fmt.Sprintf("| %d | `%s` |", r.Status, r.Reason); !strings.Contains(string(raw), row) {
+			t.Errorf("%s lacks the row %s", proxyReference, row)
+		}
+	}
+	for _, reason := range listener.Reasons {
+		if !strings.Contains(string(raw), "| `"+reason+"` |") {
+			t.Errorf("%s lacks the reason %s", proxyReference, reason)
+		}
+	}
 }

@@ -14,7 +14,6 @@ type promise struct {
 	only func(listener, backend kind) bool // nil: for all
 }
 
-func anyHTTP2(listener, backend kind) bool    { return listener.h2 && backend.h2 }
 func onlyHTTP1(listener, backend kind) bool   { return !listener.h2 && !backend.h2 }
 func http1Client(listener, backend kind) bool { return !listener.h2 }
 

@@ -4,15 +4,18 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// failing is a case that is known to fail.
+// failing names cases that are known to fail.
 type failing struct {
-	name    string // of the test; every test below it is meant as well
+	// name is a test's; every test below it is meant as well, and a * stands
+	// for anything within one of its levels.
+	name    string
 	because string
 }
 
@@ -20,7 +23,9 @@ type failing struct {
 var pending = []failing{}
 
 // defects lists what is there and does the wrong thing.
-var defects = []failing{}
+var defects = []failing{
+	{"TestConformance/http* to h2*/a refusal before the body keeps the body at the client", "net/http's HTTP/2 transport sends the body without waiting for the backend's 100 Continue"},
+}
 
 // met notes which lines of the tables belonged to a test that ran.
 var met sync.Map
@@ -29,14 +34,28 @@ var met sync.Map
 func expected(name string) (failing, bool) {
 	for _, table := range [][]failing{pending, defects} {
 		for _, f := range table {
-			listed := strings.ReplaceAll(f.name, " ", "_")
-			if name == listed || strings.HasPrefix(name, listed+"/") {
+			if f.means(name) {
 				met.Store(f.name, true)
 				return f, true
 			}
 		}
 	}
 	return failing{}, false
+}
+
+// means reports whether a line is about a test.
+func (f failing) means(name string) bool {
+	levels := strings.Split(name, "/")
+	listed := strings.Split(strings.ReplaceAll(f.name, " ", "_"), "/")
+	if len(listed) > len(levels) {
+		return false
+	}
+	for i := range listed {
+		if same, err := path.Match(listed[i], levels[i]); err != nil || !same {
+			return false
+		}
+	}
+	return true
 }
 
 // TestMain also fails on lines of the tables that name no test.

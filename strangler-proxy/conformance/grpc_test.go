@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -93,7 +94,7 @@ func (g *greeter) description() *grpc.ServiceDesc {
 	}
 	return &grpc.ServiceDesc{
 		ServiceName: greeterName, HandlerType: (*any)(nil),
-		Methods: []grpc.MethodDesc{unary("Greet", g.greet), unary("Fail", g.fail), unary("Wait", g.wait), unary("Linger", g.linger), unary("Look", g.look)},
+		Methods: []grpc.MethodDesc{unary("Greet", g.greet), unary("Fail", g.fail), unary("Until", g.until), unary("Linger", g.linger), unary("Look", g.look)},
 		Streams: []grpc.StreamDesc{
 			stream("Upload", true, false, g.upload), stream("Download", false, true, g.download), stream("Chat", true, true, g.chat),
 		},
@@ -108,13 +109,13 @@ func (g *greeter) fail(ctx context.Context, in string) (string, error) {
 	return "", status.Error(codes.FailedPrecondition, "no: "+in)
 }
 
-// wait answers when the deadline that the client has set is over.
-func (g *greeter) wait(ctx context.Context, _ string) (string, error) {
-	if _, has := ctx.Deadline(); !has {
+// until answers how much time the client has left.
+func (g *greeter) until(ctx context.Context, _ string) (string, error) {
+	deadline, has := ctx.Deadline()
+	if !has {
 		return "", status.Error(codes.Internal, "the deadline did not arrive")
 	}
-	<-ctx.Done()
-	return "", status.FromContextError(ctx.Err()).Err()
+	return time.Until(deadline).String(), nil
 }
 
 // linger answers when the client has gone.

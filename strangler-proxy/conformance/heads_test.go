@@ -11,6 +11,8 @@ var headScenes = []scene{
 	{"the order and the case of fields are kept both ways", fieldsAreKept},
 	{"the reason phrase is kept", reasonIsKept},
 	{"the target is kept byte for byte", targetIsKept},
+	{"OPTIONS * reaches the backend", asteriskArrives},
+	{"the coding of a body reaches the backend in one spelling", codingIsSpelled},
 	{"a target in absolute form reaches the backend in origin form", absoluteFormIsTurned},
 	{"bytes beyond ASCII in values pass", highBytesPass},
 	{"a head that comes byte by byte is a head", slowHeadsAreHeads},
@@ -77,6 +79,34 @@ func targetIsKept(t testing.TB, s *stage) {
 			t.Errorf("%q arrived as %q", first, got)
 		}
 		w.answer("PUT")
+	}
+}
+
+func asteriskArrives(t testing.TB, s *stage) {
+	there := make(chan string, 1)
+	s.script.parts.Store("", part(record(there, "HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n")))
+	w := s.wire(t)
+	w.send("OPTIONS * HTTP/1.1\r\nHost: shop\r\n\r\n")
+	if got := w.answer("OPTIONS"); got.StatusCode != 204 || got.Header.Get("Allow") != "GET" {
+		t.Fatalf("answered %s %q", got.Status, got.body)
+	}
+	if got := firstLine(receive(t, "the request", there)); got != "OPTIONS * HTTP/1.1" {
+		t.Errorf("it arrived as %q", got)
+	}
+}
+
+// codingIsSpelled holds the proxy to the spelling that backends with a careless
+// comparison know.
+func codingIsSpelled(t testing.TB, s *stage) {
+	there := make(chan string, 1)
+	path := s.script.at(func(l *line, head string) bool {
+		there <- head
+		return echoChunks(l, strings.ToLower(head))
+	})
+	w := s.wire(t)
+	w.send("POST " + path + " HTTP/1.1\r\nHost: shop\r\ntransfer-ENCODING:CHUNKED\r\n\r\n0\r\n\r\n")
+	if got := receive(t, "the request", there); !strings.Contains(strings.ToLower(got), "\r\ntransfer-encoding: ") || !strings.Contains(got, ": chunked\r\n") {
+		t.Errorf("it arrived as %q", got)
 	}
 }
 

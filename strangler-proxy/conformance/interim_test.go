@@ -17,8 +17,9 @@ import (
 var interimPromises = []promise{
 	{name: "early hints pass before the answer", keep: earlyHintsPass},
 	{name: "several interim answers pass in order", keep: interimsPassInOrder},
-	{name: "a body that waits for 100 Continue is asked for by the backend", keep: continueIsTheBackends},
-	{name: "a refusal before the body keeps the body at the client", keep: refusalKeepsTheBody},
+	{name: "a body that waits for 100 Continue arrives", keep: patientBodiesArrive},
+	{name: "a body that waits for 100 Continue is asked for by the backend", keep: continueIsTheBackends, only: onlyHTTP1},
+	{name: "a refusal before the body keeps the body at the client", keep: refusalKeepsTheBody, only: http1Client},
 	{name: "an answer may come while the body is still being sent", keep: answersMayBeEarly},
 	{name: "both directions flow at once", keep: bothDirectionsFlow},
 }
@@ -89,6 +90,24 @@ func (c *cell) patient(t testing.TB) *http.Client {
 	return c.client(t, func(transport *http.Transport) { transport.ExpectContinueTimeout = time.Hour })
 }
 
+func patientBodiesArrive(t testing.TB, c *cell) {
+	path := c.app.at(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	client := c.patient(t)
+	for range 2 {
+		res, err := client.Do(c.request(t, "POST", path, strings.NewReader("body"), "Expect", "100-continue"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 200 || string(body) != "body" {
+			t.Errorf("answered %s %q: %v", res.Status, body, err)
+		}
+	}
+}
+
+// continueIsTheBackends is for HTTP/1.1 on both ends: Go's HTTP/2 server hides
+// from its handlers that a client waits.
 func continueIsTheBackends(t testing.TB, c *cell) {
 	var asked atomic.Bool
 	var early atomic.Bool // the client was told to go on before the backend asked

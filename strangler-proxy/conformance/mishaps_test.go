@@ -23,11 +23,10 @@ var mishapScenes = []scene{
 func shortAnswersBreak(t testing.TB, s *stage) {
 	w := s.wire(t)
 	w.send("GET " + s.script.at(sayAndClose("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")) + " HTTP/1.1\r\nHost: shop\r\n\r\n")
-	if head := w.head(); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
-		t.Errorf("answered %q", head)
-	}
-	if got, _ := io.ReadAll(w.in); !strings.HasPrefix("half", string(got)) {
-		t.Errorf("answered %q", got)
+	head := w.head()
+	body, _ := io.ReadAll(w.in) // whether it is closed or reset
+	if !strings.HasPrefix(head, "HTTP/1.1 200 ") || !strings.Contains(head, "\r\nContent-Length: 10\r\n") || !strings.HasPrefix("half", string(body)) {
+		t.Errorf("answered %q %q", head, body)
 	}
 }
 
@@ -35,8 +34,7 @@ func shortChunksBreak(t testing.TB, s *stage) {
 	for _, broken := range []string{"4\r\nhalf\r\n", "4\r\nhalf\r\n8\r\nano", "4\r\nhalf\r\n0\r\n", "4\r\nhalf\r\nzz\r\n", "4\r\nhalf!!\r\n0\r\n\r\n", "4\r\nhalf\r\n0\r\nX: 1\r\n"} {
 		w := s.wire(t)
 		w.send("GET " + s.script.at(sayAndClose("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+broken)) + " HTTP/1.1\r\nHost: shop\r\n\r\n")
-		w.head()
-		if got, _ := io.ReadAll(w.in); strings.HasSuffix(string(got), "0\r\n\r\n") {
+		if got, _ := io.ReadAll(w.in); strings.Contains(string(got), " 200 ") && strings.HasSuffix(string(got), "0\r\n\r\n") {
 			t.Errorf("%q was ended as %q", broken, got)
 		}
 		s.isWell(t)

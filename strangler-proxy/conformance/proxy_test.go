@@ -1,16 +1,13 @@
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -81,44 +78,6 @@ func (f *front) entries(t testing.TB) []entry {
 		all = append(all, e)
 	}
 	return all
-}
-
-// number adds up the samples of a metric whose labels contain all of some
-// texts, such as `owner="service"`.
-func (f *front) number(t testing.TB, name string, labels ...string) float64 {
-	t.Helper()
-	res, err := http.Get(f.admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var sum float64
-	lines := bufio.NewScanner(res.Body)
-	for lines.Scan() {
-		series, value, _ := strings.Cut(lines.Text(), " ")
-		series, of, _ := strings.Cut(series, "{")
-		if series != name || !containsAll(of, labels) {
-			continue
-		}
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			t.Fatalf("%s: %v", lines.Text(), err)
-		}
-		sum += n
-	}
-	if lines.Err() != nil {
-		t.Fatal(lines.Err())
-	}
-	return sum
-}
-
-func containsAll(text string, parts []string) bool {
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			return false
-		}
-	}
-	return true
 }
 
 // journal keeps what is written to it.

@@ -109,6 +109,7 @@ func (w *wire) answer(method string) reply {
 type script struct {
 	address string
 	parts   sync.Map // first segment of a path to part
+	lines   sync.Map // net.Conn that is open
 }
 
 // part plays the backend for one request, whose head has been read. The
@@ -132,11 +133,19 @@ func newScript(t testing.TB, k kind, id *identity) *script {
 			if err != nil {
 				return
 			}
-			playing.Go(func() { s.play(conn) })
+			s.lines.Store(conn, true)
+			playing.Go(func() {
+				s.play(conn)
+				s.lines.Delete(conn)
+			})
 		}
 	})
 	t.Cleanup(func() {
 		l.Close()
+		s.lines.Range(func(conn, _ any) bool {
+			conn.(net.Conn).Close()
+			return true
+		})
 		playing.Wait()
 	})
 	return s
@@ -153,7 +162,7 @@ func (s *script) play(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		_, path, _ := strings.Cut(head, " /")
+		_, path, _ := strings.Cut(firstLine(head), " /")
 		segment := path[:max(0, strings.IndexAny(path, " /?"))]
 		p, ok := s.parts.Load(segment)
 		if !ok {

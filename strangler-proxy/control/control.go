@@ -339,6 +339,9 @@ func (c *Control) Close(ctx context.Context) error {
 		c.shadow.Close()
 	}
 	c.wg.Wait()
+	for _, b := range c.backends {
+		b.Close()
+	}
 	errs = append(errs, c.links.Close(), c.ledger.Close())
 	if c.access != nil {
 		c.access.Close()

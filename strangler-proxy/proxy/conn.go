@@ -35,6 +35,8 @@ type conn struct {
 	last   bool           // the connection ends after this answer
 	begun  bool           // an answer's head has been written
 
+	unframed bool // the client cannot tell by itself where the answer ends
+
 	observers            []Observer // who wants to see this exchange
 	wantBody, wantAnswer *capture   // what they want; nil: nothing
 	header, answered     http.Header
@@ -127,7 +129,7 @@ func (c *conn) begin() {
 		method: r.Method, host: r.Host, target: r.Path, query: r.Query, length: r.Length, upgrade: r.Upgrade != "", fields: c,
 	}, from: c.from, told: c.told[:0]}
 	c.body = body{chunked: r.Length < 0, left: max(r.Length, 0), done: r.Length == 0, limit: c.proxy.o.Limits.Body}
-	c.last, c.begun = r.Close || c.client.Draining(), false
+	c.last, c.begun, c.unframed = r.Close, false, false
 	c.observers, c.wantBody, c.wantAnswer, c.header, c.answered = nil, nil, nil, nil, nil
 	c.out = pool.Get().(*[bufferSize]byte)[:0]
 }

@@ -107,7 +107,7 @@ func (c *conn) passResponse(res *http.Response) error {
 	f.status = res.StatusCode
 	bodiless := c.req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	framed := !bodiless && (res.ContentLength < 0 || len(res.Trailer) > 0) && c.req.Minor > 0
-	if !bodiless && res.ContentLength < 0 && !framed {
+	if c.unframed = !bodiless && res.ContentLength < 0 && !framed; c.unframed {
 		c.last = true
 	}
 	for _, hop := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {

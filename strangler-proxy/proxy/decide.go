@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"stranglerfig/migrations/change"
@@ -49,6 +50,10 @@ type capability struct {
 
 // find canonicalises the path and looks up its route.
 func (f *flight) find() error {
+	if f.asked.target == "*" && f.asked.method == http.MethodOptions {
+		f.path = "*" // which is about the whole monolith
+		return nil
+	}
 	path, err := route.Canonical(f.asked.target)
 	if err != nil {
 		return err

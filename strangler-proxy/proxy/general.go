@@ -41,7 +41,7 @@ func inquire(r *http.Request) asked {
 
 // rawPath returns the path as it was sent.
 func rawPath(r *http.Request) string {
-	if strings.HasPrefix(r.RequestURI, "/") {
+	if strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
 		return path
 	}
@@ -64,6 +64,8 @@ var (
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	out := &answer{ResponseWriter: w, flight: f}
+	// What the backend does not say, net/http would make up.
+	w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
 	defer p.land(f)
 	if status, err := p.admit(r.Context(), f); err != nil {
 		refuse(out, status, err.Error())

@@ -15,7 +15,8 @@ import (
 func (c *conn) passOn() error {
 	a := body{chunked: c.res.Length == http1.Chunked, open: c.res.Length == http1.UntilClose, left: max(c.res.Length, 0), done: c.res.Length == 0}
 	framed := (a.chunked || a.open) && c.req.Minor > 0
-	if (a.chunked || a.open) && !framed || !c.sent() {
+	c.unframed = (a.chunked || a.open) && !framed
+	if c.unframed || !c.sent() {
 		c.last = true
 	}
 	if c.wantAnswer != nil {
@@ -75,13 +76,13 @@ func (c *conn) passBuffered(a *body, framed bool) error {
 	out, used, err := a.append(c.out, in, framed, c.wantAnswer)
 	c.back.use(used)
 	c.out = out[:0]
-	if err != nil {
-		return err
+	if len(out) > 0 {
+		// Even before what cannot be read: the client is to see where it broke off.
+		if err := c.writeClient(out); err != nil {
+			return err
+		}
 	}
-	if len(out) == 0 {
-		return nil
-	}
-	return c.writeClient(out)
+	return err
 }
 
 // passApart writes what was put together and a piece of the body without

@@ -163,10 +163,11 @@ func (c *conn) part() {
 	c.back.release()
 }
 
-// abort breaks the client's connection, so that it cannot take the part of an
-// answer that it has for the whole.
+// abort ends the client's connection in the middle of an answer. A client that
+// knows how long the answer is sees that it is not whole; one that takes the
+// connection's end for the answer's gets a reset instead.
 func (c *conn) abort() {
-	if c.tcp != nil {
+	if c.unframed && c.tcp != nil {
 		c.tcp.SetLinger(0)
 	}
 	c.client.Close()
@@ -317,6 +318,9 @@ func (c *conn) appendRequest(b []byte) []byte {
 		switch {
 		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name):
 		case http1.SameName(field.Name, "Host") && field.Value != host:
+		case r.Framing(i) && c.body.chunked:
+			// Some compare letter by letter.
+			b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		default:
 			b = appendField(b, field.Name, field.Value)
 		}

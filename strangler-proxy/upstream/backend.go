@@ -84,6 +84,10 @@ func New(o Options) (*Backend, error) {
 	return b, nil
 }
 
+// expectTimeout is how long a backend may take to ask for a body that was
+// announced with Expect; then it gets it unasked.
+const expectTimeout = time.Second
+
 // newTransport makes what speaks to the backend over net/http.
 func (b *Backend) newTransport() *http.Transport {
 	t := &http.Transport{
@@ -97,6 +101,7 @@ func (b *Backend) newTransport() *http.Transport {
 		TLSHandshakeTimeout:   b.o.Timeouts.TLS,
 		TLSClientConfig:       b.o.TLS.Clone(),
 		ResponseHeaderTimeout: b.o.Timeouts.Answer,
+		ExpectContinueTimeout: expectTimeout,
 		Protocols:             new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(b.o.Protocol == HTTP1)
