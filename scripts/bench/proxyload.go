@@ -51,6 +51,7 @@ type outcome struct {
 	CPU      time.Duration  // of the proxy
 	P50, P99 time.Duration  // until an answer was there whole
 	Errors   map[string]int // requests that were not, by what went wrong
+	Ended    int            // answers that were good and ended their connection
 	PerIdle  []float64      // bytes that each idle connection costs, for each number of them
 	Problem  string         // why the round came to no end; empty: it did
 }
@@ -157,15 +158,17 @@ func (d *driver) measure(ctx context.Context, tell func(rows int64)) (outcome, e
 // found puts together what the clients saw, and what had failed before.
 func (d *driver) found(took, used time.Duration, failed map[string]int) outcome {
 	var all []time.Duration
+	ended := 0
 	for _, c := range d.clients {
 		all = append(all, c.latencies...)
+		ended += c.ended
 	}
 	slices.Sort(all)
 	for what, n := range d.failures() {
 		failed[what] += n
 	}
 	return outcome{
-		Answered: len(all), Took: took, CPU: used, Errors: failed,
+		Answered: len(all), Took: took, CPU: used, Errors: failed, Ended: ended,
 		P50: quantile(all, 0.50), P99: quantile(all, 0.99),
 	}
 }
@@ -252,6 +255,7 @@ type client struct {
 	buffer    int   // bytes
 	wire      *wire // nil: not connected
 	latencies []time.Duration
+	ended     int // answers that ended their connection
 	failed    map[string]int
 }
 
@@ -310,7 +314,15 @@ func (c *client) receive() error {
 	if !known || length != int64(c.driver.load.Answer) {
 		return fmt.Errorf("an answer of %d bytes instead of %d", length, c.driver.load.Answer)
 	}
-	return c.wire.body(length, nil)
+	ends := closes(head)
+	if err := c.wire.body(length, nil); err != nil {
+		return err
+	}
+	if ends {
+		c.ended++
+		c.hangUp()
+	}
+	return nil
 }
 
 // endBy makes the connection fail when the phase must end.
