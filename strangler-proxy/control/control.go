@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -155,7 +157,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 		}
 	}
 	c.serve(cfg, public, admin, secure)
-	if err := c.reconcile(ctx, cfg, true); err != nil {
+	if err := c.reconcile(ctx, cfg, true, 0); err != nil {
 		return err
 	}
 	c.wg.Go(c.watch)
@@ -339,7 +341,10 @@ func (c *Control) Close(ctx context.Context) error {
 		c.shadow.Close()
 	}
 	c.wg.Wait()
-	for _, b := range c.backends {
+	c.mu.Lock()
+	backends := slices.Collect(maps.Values(c.backends))
+	c.mu.Unlock()
+	for _, b := range backends {
 		b.Close()
 	}
 	errs = append(errs, c.links.Close(), c.ledger.Close())

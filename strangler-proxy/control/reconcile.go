@@ -68,6 +68,7 @@ func (c *Control) watch() {
 func (c *Control) Reload(ctx context.Context) error {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
+	switches := c.switches()
 	raw, err := os.ReadFile(c.o.Config)
 	if err != nil {
 		c.setProblem(fmt.Sprintf("the config cannot be read, so the last good one stays in force: %v", err))
@@ -85,7 +86,7 @@ func (c *Control) Reload(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		err = c.reconcile(ctx, cfg, !same)
+		err = c.reconcile(ctx, cfg, !same, switches)
 	}
 	if err != nil {
 		c.setProblem(err.Error())
@@ -96,6 +97,13 @@ func (c *Control) Reload(ctx context.Context) error {
 	c.raw = raw
 	c.mu.Unlock()
 	return nil
+}
+
+// switches returns how many switches have named their owners.
+func (c *Control) switches() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.publications
 }
 
 // fixed refuses changes that only a restart can bring about, and the removal of
@@ -151,8 +159,9 @@ func (c *Control) setProblem(text string) {
 
 // reconcile brings actual owners to the wanted ones as far as the gates admit
 // it. saved says that a person has just saved the file: only then may write
-// words start a switch.
-func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool) error {
+// words start a switch, and only if there has been none since the file was
+// read, when there had been so many of them.
+func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool, switches int) error {
 	c.reconciling.Lock()
 	defer c.reconciling.Unlock()
 	if err := c.connect(cfg); err != nil {
@@ -183,7 +192,7 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool)
 	c.fileMismatches(ctx, cfg)
 	c.forgetBackends(cfg)
 	if saved && !first {
-		c.followWriteWords(before, cfg)
+		c.followWriteWords(before, cfg, switches)
 	}
 	return nil
 }

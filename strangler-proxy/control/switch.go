@@ -19,8 +19,10 @@ import (
 // followWriteWords starts the switch that a person asked for by saving other
 // write words than were in force before: a word that was refused, or that could
 // not be written after a switch, is not asked for anew by each later edit. It
-// runs on its own, because a switch rewrites the words itself.
-func (c *Control) followWriteWords(before, cfg *config.Config) {
+// runs on its own, because a switch rewrites the words itself. Words that were
+// read before a switch that has come about since are nobody's wish any more:
+// that switch has written others into the file.
+func (c *Control) followWriteWords(before, cfg *config.Config, switches int) {
 	for i := range cfg.Capabilities {
 		p := &cfg.Capabilities[i]
 		word, ok := p.WritesOwner()
@@ -33,7 +35,7 @@ func (c *Control) followWriteWords(before, cfg *config.Config) {
 			}
 		}
 		st, err := c.engine.Status(c.ctx, p.Name)
-		if err != nil || st.Switching || (st.Owner == change.Service) == (word == route.Service) {
+		if err != nil || st.Switching || c.switches() != switches || (st.Owner == change.Service) == (word == route.Service) {
 			continue
 		}
 		to := change.Monolith
