@@ -309,7 +309,9 @@ func (b *bench) attack(side change.Side) *attack {
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	b.t.Cleanup(cancel)
 	a := &attack{dir: dir, ended: make(chan struct{})}
-	cmd := b.stage.pgbench(ctx, side, b.direct[side], "-n", "-c", fmt.Sprint(benchClients), "-T", "600", "-s", fmt.Sprint(benchScale), "-l")
+	// The rate keeps what is touched between two looks at the sides below what
+	// a switch proves by itself, however slow the machine is at looking.
+	cmd := b.stage.pgbench(ctx, side, b.direct[side], "-n", "-R", "200", "-c", fmt.Sprint(benchClients), "-T", "600", "-s", fmt.Sprint(benchScale), "-l")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &a.out, &a.out
 	must(b.t, cmd.Start())
 	go func() {

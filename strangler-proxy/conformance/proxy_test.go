@@ -17,7 +17,7 @@ import (
 )
 
 // guard is how long anything may take before it counts as hung.
-const guard = 10 * time.Second
+const guard = 90 * time.Second
 
 // front is a running proxy.
 type front struct {
