@@ -26,6 +26,7 @@ type proxyBench struct {
 	connections int
 	routes      int           // of ours
 	idle        []int         // numbers of idle connections
+	calm        time.Duration // over which memory is looked at
 	paced       time.Duration // a round of a paced case
 	peers       []peer
 }
@@ -33,7 +34,7 @@ type proxyBench struct {
 // proxy runs the bench of the HTTP half: the cases of [proxyCases], in each of
 // which the same load is sent to our proxy and to others, in turn.
 func proxy(ctx context.Context, args []string, out, errs io.Writer) (err error) {
-	b := proxyBench{log: errs, routes: 10_000, paced: 5 * time.Second}
+	b := proxyBench{log: errs, routes: 10_000, calm: 3 * time.Second, paced: 5 * time.Second}
 	flags := flag.NewFlagSet("proxy", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	flags.IntVar(&b.requests, "requests", 50_000, "small requests of each round; there are fewer of larger ones")

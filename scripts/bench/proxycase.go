@@ -139,7 +139,7 @@ func idleCase(w *caseWorld) (*contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.fresh, c.load.Idle, c.metrics = true, w.idle, nil
+	c.fresh, c.load.Idle, c.load.Calm, c.metrics = true, w.idle, w.calm, nil
 	c.about = "connections that had one answer each"
 	for _, e := range c.contenders {
 		if e.name == bare {

@@ -37,6 +37,7 @@ type contender struct {
 	server *server
 	found  []map[string]float64 // by the names of metrics, for each round
 	errors map[string]int
+	ended  int   // answers that ended their connection
 	absent error // why it is not measured
 }
 
@@ -124,6 +125,7 @@ func (c *contest) round(ctx context.Context, each *contender) {
 	for what, n := range r.Errors {
 		each.errors[what] += n
 	}
+	each.ended += r.Ended
 	if err != nil {
 		each.absent = err
 		return
@@ -210,7 +212,7 @@ func (e *contender) stop(ctx context.Context) error {
 // latest says what the last round of a contender found.
 func (c *contest) latest(e *contender) string {
 	if e.absent != nil {
-		return firstLine(e.absent)
+		return e.trouble()
 	}
 	last := e.found[len(e.found)-1]
 	var parts []string
@@ -219,7 +221,23 @@ func (c *contest) latest(e *contender) string {
 			parts = append(parts, figure(v)+" "+m.unit)
 		}
 	}
-	return strings.Join(append(parts, failures(e.errors)), ", ")
+	return strings.Join(append(parts, e.trouble()), ", ")
+}
+
+// trouble says why a contender was not measured, which requests failed, and
+// whether it let go of connections that it was to keep.
+func (e *contender) trouble() string {
+	var parts []string
+	if e.absent != nil {
+		parts = append(parts, firstLine(e.absent))
+	}
+	if e.absent == nil || len(e.errors) > 0 {
+		parts = append(parts, failures(e.errors))
+	}
+	if e.ended > 0 {
+		parts = append(parts, fmt.Sprintf("%d answers ended their connection", e.ended))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // failures says how many requests failed, by what went wrong.

@@ -16,9 +16,8 @@ const (
 	idleBuffer  = 4 << 10                // of a client that is to be idle
 	openers     = 16                     // connections that are opened at the same time
 	calmLook    = 100 * time.Millisecond // between two looks at a proxy's memory
-	calmLooks   = 10                     // that must find the same for it to be calm
 	calmWithin  = 20 * time.Second       // it is taken to be as calm as it gets
-	calmSwaying = 0.005                  // share by which memory may differ and still be the same
+	calmSwaying = 0.01                   // share by which memory may differ and still be the same
 )
 
 // idle opens connections, sends one request on each, leaves them idle, and
@@ -29,7 +28,7 @@ func (d *driver) idle(ctx context.Context, _ func(rows int64)) (outcome, error) 
 	}
 	found := outcome{Errors: d.failures()}
 	d.close()
-	before, err := calm(ctx, d.load.Pid)
+	before, err := calm(ctx, d.load.Pid, d.load.Calm)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -39,11 +38,11 @@ func (d *driver) idle(ctx context.Context, _ func(rows int64)) (outcome, error) 
 		if err := d.open(ctx, n-len(d.clients)); err != nil {
 			return outcome{}, err
 		}
-		after, err := calm(ctx, d.load.Pid)
+		after, err := calm(ctx, d.load.Pid, d.load.Calm)
 		if err != nil {
 			return outcome{}, err
 		}
-		found.PerIdle = append(found.PerIdle, float64(after-before)/float64(n))
+		found.PerIdle = append(found.PerIdle, (after-before)/float64(n))
 	}
 	for _, c := range d.clients {
 		found.Answered += len(c.latencies)
@@ -102,22 +101,25 @@ func (c *client) closed() bool {
 	return err != nil || !nothing
 }
 
-// calm waits until a proxy's memory no longer changes and returns it.
-func calm(ctx context.Context, pid int) (int64, error) {
+// calm waits until a proxy's memory no longer grows or shrinks and returns it:
+// the mean over a while, because collectors of garbage let it sway all the time.
+func calm(ctx context.Context, pid int, while time.Duration) (float64, error) {
 	until := time.Now().Add(calmWithin)
-	last, same := int64(0), 0
+	size := max(2, int(while/calmLook))
+	var seen []float64
 	for {
 		now, err := residentOf(pid)
 		if err != nil {
 			return 0, err
 		}
-		if sway := float64(now - last); sway < -calmSwaying*float64(last) || sway > calmSwaying*float64(last) {
-			last, same = now, 0
-		} else {
-			same++
+		if seen = append(seen, float64(now)); len(seen) > size {
+			seen = seen[1:]
 		}
-		if same == calmLooks || time.Now().After(until) {
-			return now, nil
+		if len(seen) == size {
+			earlier, later := mean(seen[:size/2]), mean(seen[size/2:])
+			if max(earlier-later, later-earlier) <= calmSwaying*later || time.Now().After(until) {
+				return mean(seen), nil
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -125,6 +127,14 @@ func calm(ctx context.Context, pid int) (int64, error) {
 		case <-time.After(calmLook):
 		}
 	}
+}
+
+func mean(values []float64) float64 {
+	var sum float64
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
 }
 
 // idleLevels are the numbers of idle connections that are measured: those that

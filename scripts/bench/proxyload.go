@@ -34,13 +34,14 @@ type load struct {
 	Pid         int    // of the proxy, whose descendants count as its processors
 	Trusted     string // file with the certificate that the proxy shows; empty: clear text
 	Connections int
-	Warmup      int     // requests before those that count
-	Requests    int     // that count
-	Rate        float64 // requests per second of all connections; 0: each sends the next when it has its answer
-	Routes      int     // requests are spread over so many routes
-	Upload      int     // bytes sent with each request
-	Answer      int     // bytes that each answer's body has
-	Idle        []int   // so many connections are opened, used once and left idle instead
+	Warmup      int           // requests before those that count
+	Requests    int           // that count
+	Rate        float64       // requests per second of all connections; 0: each sends the next when it has its answer
+	Routes      int           // requests are spread over so many routes
+	Upload      int           // bytes sent with each request
+	Answer      int           // bytes that each answer's body has
+	Idle        []int         // so many connections are opened, used once and left idle instead
+	Calm        time.Duration // over which memory is looked at then
 }
 
 // outcome is what a round found.
@@ -50,6 +51,7 @@ type outcome struct {
 	CPU      time.Duration  // of the proxy
 	P50, P99 time.Duration  // until an answer was there whole
 	Errors   map[string]int // requests that were not, by what went wrong
+	Ended    int            // answers that were good and ended their connection
 	PerIdle  []float64      // bytes that each idle connection costs, for each number of them
 	Problem  string         // why the round came to no end; empty: it did
 }
@@ -156,15 +158,17 @@ func (d *driver) measure(ctx context.Context, tell func(rows int64)) (outcome, e
 // found puts together what the clients saw, and what had failed before.
 func (d *driver) found(took, used time.Duration, failed map[string]int) outcome {
 	var all []time.Duration
+	ended := 0
 	for _, c := range d.clients {
 		all = append(all, c.latencies...)
+		ended += c.ended
 	}
 	slices.Sort(all)
 	for what, n := range d.failures() {
 		failed[what] += n
 	}
 	return outcome{
-		Answered: len(all), Took: took, CPU: used, Errors: failed,
+		Answered: len(all), Took: took, CPU: used, Errors: failed, Ended: ended,
 		P50: quantile(all, 0.50), P99: quantile(all, 0.99),
 	}
 }
@@ -251,6 +255,7 @@ type client struct {
 	buffer    int   // bytes
 	wire      *wire // nil: not connected
 	latencies []time.Duration
+	ended     int // answers that ended their connection
 	failed    map[string]int
 }
 
@@ -309,7 +314,15 @@ func (c *client) receive() error {
 	if !known || length != int64(c.driver.load.Answer) {
 		return fmt.Errorf("an answer of %d bytes instead of %d", length, c.driver.load.Answer)
 	}
-	return c.wire.body(length, nil)
+	ends := closes(head)
+	if err := c.wire.body(length, nil); err != nil {
+		return err
+	}
+	if ends {
+		c.ended++
+		c.hangUp()
+	}
+	return nil
 }
 
 // endBy makes the connection fail when the phase must end.

@@ -135,6 +135,14 @@ func TestEveryAnswerThatIsNotAsItShouldBeIsAnErrorByItsKind(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatEndsItsConnectionIsGoodAndCounted(t *testing.T) {
+	answer := strings.Replace(string(cannedAnswer(smallAnswer)), "\r\n", "\r\nConnection: Close\r\n", 1)
+	found := drive(t, load{Addr: answering(t, answer, 1), Warmup: 2, Requests: 10})
+	if found.Answered != 10 || len(found.Errors) > 0 || found.Ended != 12 {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestNobodyListeningIsAnErrorOfEachRequest(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

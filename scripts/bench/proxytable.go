@@ -38,17 +38,6 @@ func (c *contest) line(e *contender) []string {
 	return append(cells, e.trouble())
 }
 
-// trouble says why a contender was not measured, and which requests failed.
-func (e *contender) trouble() string {
-	if e.absent == nil {
-		return failures(e.errors)
-	}
-	if len(e.errors) == 0 {
-		return firstLine(e.absent)
-	}
-	return firstLine(e.absent) + "; " + failures(e.errors)
-}
-
 // ratioLine is the first contender's numbers divided by those of another; nil
 // where one of them has none.
 func (c *contest) ratioLine(other *contender) []string {
@@ -133,7 +122,9 @@ func (c *contest) measures() []measure {
 		for _, n := range e.errors {
 			total += n
 		}
-		all = append(all, single(c.name+": errors", e.name, "requests", c.load.Requests, float64(total)))
+		all = append(all,
+			single(c.name+": errors", e.name, "requests", c.load.Requests, float64(total)),
+			single(c.name+": ended connections", e.name, "answers", c.load.Requests, float64(e.ended)))
 	}
 	return all
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // wireBuffer holds a head and a body of 64 KiB, so that neither the load nor
@@ -103,24 +104,38 @@ func (w *wire) pass(to io.Writer) error {
 	return w.body(length-at, to)
 }
 
-var lengthName = []byte("content-length:")
-
 // contentLength reads the length of the body from a head; false where it does
 // not say.
 func contentLength(head []byte) (int64, bool) {
+	value, ok := fieldOf(head, "content-length:")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	return n, err == nil && n >= 0
+}
+
+// closes reports whether a head says that the connection ends after its
+// message.
+func closes(head []byte) bool {
+	value, _ := fieldOf(head, "connection:")
+	return bytes.EqualFold(value, []byte("close"))
+}
+
+// fieldOf finds a field by its name in lower case, with the colon.
+func fieldOf(head []byte, name string) ([]byte, bool) {
 	for rest := head; ; {
 		i := bytes.IndexByte(rest, '\n')
 		if i < 0 {
-			return 0, false
+			return nil, false
 		}
 		rest = rest[i+1:]
 		// The first letter is looked at first: it spares most lines the rest.
-		if len(rest) < len(lengthName) || rest[0]|0x20 != 'c' || !bytes.EqualFold(rest[:len(lengthName)], lengthName) {
+		if len(rest) < len(name) || rest[0]|0x20 != name[0] || !strings.EqualFold(string(rest[:len(name)]), name) {
 			continue
 		}
-		value, _, _ := bytes.Cut(rest[len(lengthName):], []byte("\r"))
-		n, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
-		return n, err == nil && n >= 0
+		value, _, _ := bytes.Cut(rest[len(name):], []byte("\r"))
+		return bytes.TrimSpace(value), true
 	}
 }
 
