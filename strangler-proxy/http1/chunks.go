@@ -123,18 +123,24 @@ func (c *Chunks) trailer(b byte) error {
 	if c.trailed++; c.trailed > maxTrailers {
 		return errTrailers
 	}
+	switch {
+	case c.cr && b == '\n':
+		c.at = ended
+		return nil
+	case c.cr:
+		return errBareCR
+	case b == '\r' && len(c.trailing) == 0:
+		c.cr = true // of the empty line that ends the trailers
+		return nil
+	}
 	c.trailing = append(c.trailing, b)
 	if b != '\n' {
 		return nil
 	}
 	line := c.trailing
 	c.trailing = line[:0]
-	switch {
-	case len(line) < 2 || line[len(line)-2] != '\r':
+	if len(line) < 2 || line[len(line)-2] != '\r' {
 		return errBareLF
-	case len(line) == 2:
-		c.at = ended
-		return nil
 	}
 	field, err := parseField(string(line[:len(line)-2]))
 	if err != nil {

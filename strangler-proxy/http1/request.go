@@ -144,12 +144,12 @@ func (r *Request) absolute(target string) error {
 	default:
 		return errTarget
 	}
-	end := strings.IndexAny(rest, "/?#")
+	end := strings.IndexAny(rest, "/?")
 	if end < 0 {
 		end = len(rest)
 	}
 	r.Host = rest[:end]
-	if r.Host == "" || !all(r.Host, inHost) {
+	if r.Host == "" || !isHost(r.Host) {
 		return errTarget
 	}
 	r.Path, r.Query, r.HasQuery = strings.Cut(rest[end:], "?")
@@ -223,7 +223,7 @@ func (r *Request) host(value string) error {
 	switch {
 	case r.hosts > 0:
 		return errHosts
-	case !all(value, inHost):
+	case value != "" && !isHost(value):
 		return errHost
 	case r.Host != "" && !SameName(r.Host, value):
 		return errAuthority

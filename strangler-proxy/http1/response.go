@@ -48,18 +48,18 @@ func (r *Response) Parse(head, method string, l Limits) error {
 	if err := r.statusLine(line); err != nil {
 		return err
 	}
-	for {
+	for lines := 0; ; {
 		if line, head = cutAnyLine(head); line == "" {
 			break
+		}
+		if lines++; lines > l.Fields {
+			return malformed("it has too many fields")
 		}
 		if blank(line[0]) && len(r.Fields) > 0 {
 			if err := r.fold(line); err != nil {
 				return err
 			}
 			continue
-		}
-		if len(r.Fields) == l.Fields {
-			return malformed("it has too many fields")
 		}
 		field, err := parseField(line)
 		if err != nil {
@@ -132,7 +132,7 @@ func (r *Response) look(i int, f Field) error {
 
 // conclude looks at what only the whole head can tell: RFC 9112, 6.3.
 func (r *Response) conclude(method string) error {
-	c := connection{fields: r.Fields, kinds: r.kinds}
+	c := connection{fields: r.Fields, kinds: r.kinds, lenient: true}
 	if err := c.read(); err != nil {
 		return malformed(err.Error())
 	}
@@ -141,7 +141,9 @@ func (r *Response) conclude(method string) error {
 		r.Upgrade = r.Get("Upgrade")
 	}
 	switch {
-	case method == "HEAD", r.Status < 200, r.Status == 204, r.Status == 304:
+	case r.Status < 200, r.Status == 204:
+		r.unframe()
+	case method == "HEAD", r.Status == 304:
 		return nil
 	case r.te > 0:
 		r.Length = Chunked
@@ -152,4 +154,16 @@ func (r *Response) conclude(method string) error {
 		r.Length, r.Close = UntilClose, true
 	}
 	return nil
+}
+
+// unframe reads an answer that never has a body: what would frame one is not
+// passed on (RFC 9110, 8.6; RFC 9112, 6.1). A backend that announces a body may
+// send it as well, and nobody must take that for the next answer.
+func (r *Response) unframe() {
+	for i := range r.kinds {
+		if r.kinds[i] == framing {
+			r.kinds[i] = hop
+		}
+	}
+	r.Close = r.Close || r.te > 0 || r.given > 0
 }

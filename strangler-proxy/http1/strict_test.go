@@ -12,26 +12,29 @@ var limits = http1.Limits{Head: 64 << 10, Fields: 100}
 
 // refusals are requests, or bodies after "CHUNKS:", with why they are refused.
 var refusals = map[string][]string{
-	"bare-carriage-return": {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n"},
+	"bare-carriage-return": {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n", "CHUNKS:0\r\n\rX: a\r\n\r\n"},
 	"bare-line-feed": {
-		"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\n\n", "CHUNKS:0\r\nX: a\n\r\n",
 	},
-	"request-line":            {"GET\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / HTTP\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.11\r\n\r\n", " GET / HTTP/1.1\r\n\r\n"[0:0] + "GET / x HTTP/1.1\r\n\r\n"},
-	"method":                  {" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G@T / HTTP/1.1\r\n\r\n", strings.Repeat("A", 33) + " / HTTP/1.1\r\n\r\n", "GET\x00 / HTTP/1.1\r\n\r\n", "GET\t/ HTTP/1.1\r\n\r\n"},
-	"connect":                 {"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"},
-	"version":                 {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "GET / HTTP/0.9\r\n\r\n", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET / HTTP/x.y\r\n\r\n"},
-	"target":                  {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n"},
-	"target-too-long":         {"GET /" + strings.Repeat("a", 8<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n"},
-	"authority-mismatch":      {"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n"},
-	"folded-field":            {"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\tX: a\r\n\r\n"},
-	"field-name":              {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET / HTTP/1.1\r\n: a\r\n\r\n", "GET / HTTP/1.1\r\nHost\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n", "GET / HTTP/1.1\r\nX\x00: a\r\n\r\n", "GET / HTTP/1.1\r\nTransfer-Encoding\x0b: chunked\r\n\r\n", "GET / HTTP/1.1\r\nH\xf6st: a\r\n\r\n"},
-	"field-value":             {"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x0b\r\n\r\n"},
-	"head-too-long":           {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n"},
-	"too-many-fields":         {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: a\r\n", 100) + "\r\n"},
-	"host-missing":            {"GET / HTTP/1.1\r\n\r\n", "GET http://a/ HTTP/1.1\r\n\r\n"},
-	"several-hosts":           {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n"},
-	"host":                    {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", "GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n"},
+	"request-line":       {"GET\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / HTTP\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.11\r\n\r\n", " GET / HTTP/1.1\r\n\r\n"[0:0] + "GET / x HTTP/1.1\r\n\r\n"},
+	"method":             {" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G@T / HTTP/1.1\r\n\r\n", strings.Repeat("A", 33) + " / HTTP/1.1\r\n\r\n", "GET\x00 / HTTP/1.1\r\n\r\n", "GET\t/ HTTP/1.1\r\n\r\n"},
+	"connect":            {"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"},
+	"version":            {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "GET / HTTP/0.9\r\n\r\n", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET / HTTP/x.y\r\n\r\n"},
+	"target":             {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a#/b HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a:x/ HTTP/1.1\r\nHost: a:x\r\n\r\n", "GET http://:80/ HTTP/1.1\r\nHost: :80\r\n\r\n"},
+	"target-too-long":    {"GET /" + strings.Repeat("a", 8<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n"},
+	"authority-mismatch": {"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n"},
+	"folded-field":       {"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\tX: a\r\n\r\n"},
+	"field-name":         {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET / HTTP/1.1\r\n: a\r\n\r\n", "GET / HTTP/1.1\r\nHost\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n", "GET / HTTP/1.1\r\nX\x00: a\r\n\r\n", "GET / HTTP/1.1\r\nTransfer-Encoding\x0b: chunked\r\n\r\n", "GET / HTTP/1.1\r\nH\xf6st: a\r\n\r\n"},
+	"field-value":        {"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x0b\r\n\r\n"},
+	"head-too-long":      {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n"},
+	"too-many-fields":    {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: a\r\n", 100) + "\r\n"},
+	"host-missing":       {"GET / HTTP/1.1\r\n\r\n", "GET http://a/ HTTP/1.1\r\n\r\n"},
+	"several-hosts":      {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n"},
+	"host": {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", "GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:000080\r\n\r\n", "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", "GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", "GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n", "GET / HTTP/1.1\r\nHost: [a]\r\n\r\n", "GET / HTTP/1.1\r\nHost: a[::1]\r\n\r\n", "GET / HTTP/1.1\r\nHost: a]\r\n\r\n",
+	},
 	"content-length":          {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1.0\r\n\r\n"},
 	"several-content-lengths": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 2\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n"},
 	"length-and-encoding":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n"},
@@ -152,6 +155,10 @@ func TestAnswersAreReadAsBrowsersReadThem(t *testing.T) {
 		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", 304, 0, false, ""},
 		{"HTTP/1.1 103 Early Hints\r\n\r\n", "GET", 103, 0, false, ""},
 		{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n", "GET", 200, 1, true, ""},
+		{"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "GET", 204, 0, false, ""},
+		{"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "GET", 204, 0, true, ""},
+		{"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", 204, 0, true, ""},
+		{"HTTP/1.1 200 OK\r\nConnection: keep-alive, Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", 200, http1.Chunked, false, ""},
 	} {
 		var r http1.Response
 		if err := r.Parse(row.text, row.method, limits); err != nil {
@@ -165,12 +172,29 @@ func TestAnswersAreReadAsBrowsersReadThem(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX : a\r\n\r\n", "HTTP/1.1 200 OK\r\nX: \x00\r\n\r\n", "HTTP/1.1 200 O\x00K\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n",
-		"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n", "HTTP/1.1 200 OK\r\nX: a\r\n" + strings.Repeat(" b\r\n", 100) + "\r\n",
+		"HTTP/1.1 200 OK\r\nConnection: " + strings.Repeat("x,", 17) + "\r\n\r\n", "\r\r\n\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
 	} {
 		var r http1.Response
 		if err := r.Parse(text, "GET", limits); !errors.Is(err, http1.ErrMalformed) {
 			t.Errorf("%.60q: %v", text, err)
 		}
+	}
+}
+
+func TestWhatFramesNoBodyIsNotPassedOn(t *testing.T) {
+	for _, status := range []string{"103 Early Hints", "101 Switching Protocols", "204 No Content"} {
+		var r http1.Response
+		if err := r.Parse("HTTP/1.1 "+status+"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nX: a\r\n\r\n", "GET", limits); err != nil {
+			t.Fatal(err)
+		}
+		if !r.Hop(0) || !r.Hop(1) || r.Hop(2) || r.Framing(0) || r.Framing(1) || r.Length != 0 {
+			t.Errorf("%s is read as %+v", status, r)
+		}
+	}
+	var r http1.Response
+	if err := r.Parse("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", limits); err != nil || !r.Framing(0) || r.Hop(0) {
+		t.Errorf("the length that a 304 tells is lost: %+v, %v", r, err)
 	}
 }
 
@@ -194,7 +218,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 			in = in[n:]
 		}
 	})
-	if n > 1 { // the line after the last chunk
+	if n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -206,6 +230,18 @@ func BenchmarkRequest(b *testing.B) {
 	for b.Loop() {
 		if http1.HeadEnd(raw, 0) == 0 || r.Parse(request, limits) != nil {
 			b.Fatal("not read")
+		}
+	}
+}
+
+// BenchmarkEmptyLines shows that what a client may send for nothing is looked
+// at once.
+func BenchmarkEmptyLines(b *testing.B) {
+	flood := []byte(strings.Repeat("\r\n", 32<<10))
+	b.SetBytes(int64(len(flood)))
+	for b.Loop() {
+		if http1.HeadEnd(flood, 0) != 0 {
+			b.Fatal("a head was found")
 		}
 	}
 }
