@@ -16,6 +16,9 @@ type Chunks struct {
 	digits   int
 	line     int    // bytes of this line
 	cr       bool   // a carriage return came last
+	unnamed  bool   // a semicolon came last, and an extension must follow
+	quoted   bool   // within quotes of an extension
+	escaped  bool   // after a backslash in them
 	trailing []byte // of a line
 	trailed  int    // bytes of trailers altogether
 	trailers []Field
@@ -76,14 +79,12 @@ func (c *Chunks) sizeLine(b byte) error {
 			return errChunkLine
 		}
 		c.begin()
-	case b == '\r' && c.digits > 0:
+	case b == '\r' && c.digits > 0 && !c.unnamed && !c.quoted:
 		c.cr = true
 	case c.at == inExtension:
-		if classes[b]&inValue == 0 {
-			return errChunkLine
-		}
+		return c.extension(b)
 	case b == ';' && c.digits > 0:
-		c.at = inExtension
+		c.at, c.unnamed = inExtension, true
 	default:
 		digit, ok := hexDigit(b)
 		if !ok {
@@ -93,6 +94,24 @@ func (c *Chunks) sizeLine(b byte) error {
 			return errChunkSize
 		}
 		c.size = c.size<<4 | uint64(digit)
+	}
+	return nil
+}
+
+// extension takes a byte of the line after the size: it is read over, but must
+// not let anybody think that the line ends elsewhere.
+func (c *Chunks) extension(b byte) error {
+	switch {
+	case classes[b]&inValue == 0:
+		return errChunkLine
+	case c.escaped:
+		c.escaped = false
+	case c.quoted && b == '\\':
+		c.escaped = true
+	case b == '"':
+		c.quoted, c.unnamed = !c.quoted, false
+	case !c.quoted:
+		c.unnamed = b == ';' || c.unnamed && blank(b)
 	}
 	return nil
 }

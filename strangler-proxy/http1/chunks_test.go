@@ -35,7 +35,7 @@ func TestAChunkedBodyIsTheSameHoweverItArrives(t *testing.T) {
 		for range random.IntN(5) {
 			data := bytes.Repeat([]byte{byte('a' + random.IntN(26))}, 1+random.IntN(40))
 			want = append(want, data...)
-			ext := []string{"", ";x", ";x=y;z=\"a b\""}[random.IntN(3)]
+			ext := []string{"", ";x", ";x=y;z=\"a b\"", ";x=\"a;\\\"\\\\;\""}[random.IntN(4)]
 			sent.WriteString(hex(len(data), random.IntN(2) == 0) + ext + "\r\n" + string(data) + "\r\n")
 		}
 		sent.WriteString("0\r\nX-Sum: 1\r\nHost: evil\r\nContent-Length: 9\r\nx-b:\t2 \r\n\r\nGET / next")
