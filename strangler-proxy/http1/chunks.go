@@ -1,7 +1,5 @@
 package http1
 
-import "strings"
-
 const (
 	maxChunkLine = 256 // bytes of the line before a chunk, its extensions included
 	maxTrailers  = 8 << 10
@@ -190,7 +188,7 @@ func mayTrail(name string) bool {
 			return false
 		}
 	}
-	return !strings.HasPrefix(strings.ToLower(name), "if-")
+	return !HasPrefix(name, "If-")
 }
 
 func hexDigit(b byte) (byte, bool) {

@@ -58,7 +58,7 @@ func endsEmpty(text []byte) bool {
 }
 
 // blankLines returns the empty lines that a message begins with.
-func blankLines[T string | []byte](head T) T {
+func blankLines(head string) string {
 	i := 0
 	for i < len(head) && (head[i] == '\r' || head[i] == '\n') {
 		i++

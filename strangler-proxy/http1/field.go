@@ -190,6 +190,15 @@ func isPort(text string) bool {
 	return ok && len(text) <= 5 && n <= 65535
 }
 
+// significant takes the zeros off the front of a length, which some would take
+// for the mark of an octal number.
+func significant(digits string) string {
+	for len(digits) > 1 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	return digits
+}
+
 // length reads a Content-Length: digits and nothing else, at most 18 of them.
 func length(text string) (n int64, ok bool) {
 	if text == "" || len(text) > 18 {

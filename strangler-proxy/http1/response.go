@@ -140,6 +140,9 @@ func (r *Response) conclude(method string) error {
 	if c.upgrade {
 		r.Upgrade = r.Get("Upgrade")
 	}
+	if r.te > 0 && r.cl > 0 {
+		r.overrule()
+	}
 	switch {
 	case r.Status < 200, r.Status == 204:
 		r.unframe()
@@ -147,13 +150,25 @@ func (r *Response) conclude(method string) error {
 		return nil
 	case r.te > 0:
 		r.Length = Chunked
-		r.Close = r.Close || r.cl > 0 || r.Minor == 0
+		r.Close = r.Close || r.Minor == 0
 	case r.cl > 0:
 		r.Length = r.given
 	default:
 		r.Length, r.Close = UntilClose, true
 	}
 	return nil
+}
+
+// overrule drops the length of an answer that has a Transfer-Encoding as well:
+// nobody further on is to choose between them, even where there is no body to
+// frame, and who sends both may send anything next (RFC 9112, 6.3).
+func (r *Response) overrule() {
+	for i := range r.Fields {
+		if SameName(r.Fields[i].Name, "Content-Length") {
+			r.kinds[i] = hop
+		}
+	}
+	r.Close = true
 }
 
 // unframe reads an answer that never has a body: what would frame one is not

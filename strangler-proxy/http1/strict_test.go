@@ -12,12 +12,12 @@ var limits = http1.Limits{Head: 64 << 10, Fields: 100}
 
 // refusals are requests, or bodies after "CHUNKS:", with why they are refused.
 var refusals = map[string][]string{
-	"bare-carriage-return": {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n", "CHUNKS:0\r\n\rX: a\r\n\r\n"},
+	"bare-carriage-return": {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n", "\r\r\n\r\n", "\r\n\r\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "CHUNKS:0\r\n\rX: a\r\n\r\n"},
 	"bare-line-feed": {
-		"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\r\n\r\n",
+		"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\n\n", "CHUNKS:0\r\nX: a\n\r\n",
 	},
-	"request-line":       {"GET\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / HTTP\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.11\r\n\r\n", " GET / HTTP/1.1\r\n\r\n"[0:0] + "GET / x HTTP/1.1\r\n\r\n"},
+	"request-line":       {"GET\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / HTTP\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.11\r\n\r\n", "GET / x HTTP/1.1\r\n\r\n"},
 	"method":             {" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G@T / HTTP/1.1\r\n\r\n", strings.Repeat("A", 33) + " / HTTP/1.1\r\n\r\n", "GET\x00 / HTTP/1.1\r\n\r\n", "GET\t/ HTTP/1.1\r\n\r\n"},
 	"connect":            {"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"},
 	"version":            {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "GET / HTTP/0.9\r\n\r\n", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET / HTTP/x.y\r\n\r\n"},
@@ -65,6 +65,7 @@ func read(text string) error {
 }
 
 func TestWhatIsAmbiguousIsRefusedWithItsReason(t *testing.T) {
+	known := map[string]bool{}
 	for _, refusal := range http1.Refusals() {
 		cases := refusals[refusal.Reason]
 		if len(cases) == 0 {
@@ -77,20 +78,30 @@ func TestWhatIsAmbiguousIsRefusedWithItsReason(t *testing.T) {
 				t.Errorf("%.80q: %v, want %s", text, err, refusal.Reason)
 			}
 		}
-		delete(refusals, refusal.Reason)
+		known[refusal.Reason] = true
 	}
 	for reason := range refusals {
-		t.Errorf("nothing is refused because of %s any more", reason)
+		if !known[reason] {
+			t.Errorf("nothing is refused because of %s any more", reason)
+		}
 	}
 }
 
 func TestRequestsAreReadAsTheyWereSent(t *testing.T) {
 	for text, want := range map[string]http1.Request{
-		"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n":                                                       {Method: "GET", Target: "/a?b", Path: "/a", Query: "b", HasQuery: true, Host: "a", Minor: 1},
-		"\r\n\r\nGET /? HTTP/1.1\r\nHost:\r\n\r\n":                                                   {Method: "GET", Target: "/?", Path: "/", HasQuery: true, Minor: 1},
-		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                                      {Method: "OPTIONS", Target: "*", Path: "*", Host: "a", Minor: 1},
-		"GET http://A:81?x HTTP/1.1\r\nHost: a:81\r\n\r\n":                                           {Method: "GET", Target: "http://A:81?x", Path: "/", Query: "x", HasQuery: true, Host: "a:81", Minor: 1},
-		"GET / HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n":                              {Method: "GET", Target: "/", Path: "/", Host: "[::1]:80", Minor: 1, Close: true},
+		"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n":                    {Method: "GET", Target: "/a?b", Path: "/a", Query: "b", HasQuery: true, Host: "a", Minor: 1},
+		"\r\n\r\nGET /? HTTP/1.1\r\nHost:\r\n\r\n":                {Method: "GET", Target: "/?", Path: "/", HasQuery: true, Minor: 1},
+		"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n":            {Method: "OPTIONS", Target: "http://a", Path: "*", Host: "a", Minor: 1},
+		"OPTIONS http://a? HTTP/1.1\r\nHost: a\r\n\r\n":           {Method: "OPTIONS", Target: "http://a?", Path: "/", HasQuery: true, Host: "a", Minor: 1},
+		"OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n":           {Method: "OPTIONS", Target: "http://a/", Path: "/", Host: "a", Minor: 1},
+		"GET http://a/b HTTP/1.0\r\n\r\n":                         {Method: "GET", Target: "http://a/b", Path: "/b", Host: "a", Close: true},
+		"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n": {Method: "GET", Target: "/", Path: "/", Close: true},
+		"GET / HTTP/1.0\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nExpect: 100-continue\r\nTE: trailers\r\n\r\n": {Method: "GET", Target: "/", Path: "/"},
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\r\n":                                                                {Method: "GET", Target: "/", Path: "/", Host: "a", Minor: 1},
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n":                          {Method: "GET", Target: "/", Path: "/", Host: "a", Minor: 1, Upgrade: "websocket"},
+		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                                                                   {Method: "OPTIONS", Target: "*", Path: "*", Host: "a", Minor: 1},
+		"GET http://A:81?x HTTP/1.1\r\nHost: a:81\r\n\r\n":                                                                        {Method: "GET", Target: "http://A:81?x", Path: "/", Query: "x", HasQuery: true, Host: "a:81", Minor: 1},
+		"GET / HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n":                                                           {Method: "GET", Target: "/", Path: "/", Host: "[::1]:80", Minor: 1, Close: true},
 		"GET / HTTP/1.0\r\n\r\n":                                                                     {Method: "GET", Target: "/", Path: "/", Close: true},
 		"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n":                                           {Method: "GET", Target: "/", Path: "/"},
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 012\r\nExpect: 100-Continue\r\n\r\n":          {Method: "POST", Target: "/", Path: "/", Host: "a", Minor: 1, Length: 12, Continue: true},
@@ -110,6 +121,40 @@ func TestRequestsAreReadAsTheyWereSent(t *testing.T) {
 		}
 		if !equal(got, want) {
 			t.Errorf("%q is read as\n%+v, want\n%+v", text, got, want)
+		}
+	}
+}
+
+func TestALengthIsPassedOnWithoutZerosInFront(t *testing.T) {
+	for sent, want := range map[string]string{"010": "10", "0": "0", "000": "0", "7": "7", "100": "100"} {
+		var r http1.Request
+		if err := r.Parse("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: "+sent+"\r\n\r\n", limits); err != nil || r.Get("Content-Length") != want {
+			t.Errorf("%s is passed on as %s: %v", sent, r.Get("Content-Length"), err)
+		}
+	}
+}
+
+func TestWhatIsJustWithinTheBoundsIsTaken(t *testing.T) {
+	const start = "GET / HTTP/1.1\r\nHost: a\r\n"
+	long := start + "X: " + strings.Repeat("a", limits.Head-len(start)-len("X: \r\n\r\n")) + "\r\n\r\n"
+	if len(long) != limits.Head {
+		t.Fatalf("the head has %d bytes", len(long))
+	}
+	for what, text := range map[string]string{
+		"a head":      long,
+		"fields":      start + strings.Repeat("X: a\r\n", limits.Fields-1) + "\r\n",
+		"a method":    strings.Repeat("A", 32) + " / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"a target":    "GET /" + strings.Repeat("a", 8<<10-1) + " HTTP/1.1\r\nHost: a\r\n\r\n",
+		"nominations": start + "Connection: close" + strings.Repeat(", x", 16) + "\r\n\r\n",
+		"a length":    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999999999\r\n\r\n",
+		"a port":      "GET / HTTP/1.1\r\nHost: a:65535\r\n\r\n",
+		"a chunk":     "CHUNKS:fffffffffffffff\r\n",
+		"a line":      "CHUNKS:0;" + strings.Repeat("a", 256-len("0;\r\n")) + "\r\n\r\n",
+		"trailers":    "CHUNKS:0\r\n" + strings.Repeat("X: a\r\n", 64) + "\r\n",
+		"a trailer":   "CHUNKS:0\r\nX: " + strings.Repeat("a", 8<<10-len("X: \r\n\r\n")) + "\r\n\r\n",
+	} {
+		if err := read(text); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
@@ -198,50 +243,16 @@ func TestWhatFramesNoBodyIsNotPassedOn(t *testing.T) {
 	}
 }
 
-func TestReadingAllocatesNothing(t *testing.T) {
-	request := "GET /api/v1/orders/7?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=abcdef; other=x\r\nAuthorization: Bearer abcdef\r\nConnection: keep-alive\r\n\r\n"
-	answer := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 340\r\nDate: Mon, 01 Jan 2029 00:00:00 GMT\r\nCache-Control: no-store\r\n\r\n"
-	raw := []byte(request)
-	body := []byte("5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n")
-	var r http1.Request
-	var a http1.Response
-	n := testing.AllocsPerRun(100, func() {
-		if http1.HeadEnd(raw, 0) != len(raw) || r.Parse(request, limits) != nil || a.Parse(answer, "GET", limits) != nil {
-			t.Error("not read")
-		}
-		var c http1.Chunks
-		for in := body; len(in) > 0; {
-			_, n, _, err := c.Next(in)
-			if err != nil {
-				t.Error(err)
+func TestALengthBesideAnEncodingIsNeverPassedOn(t *testing.T) {
+	for _, method := range []string{"GET", "HEAD"} {
+		for _, status := range []string{"200 OK", "304 Not Modified"} {
+			var r http1.Response
+			if err := r.Parse("HTTP/1.1 "+status+"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", method, limits); err != nil {
+				t.Fatal(err)
 			}
-			in = in[n:]
-		}
-	})
-	if n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkRequest(b *testing.B) {
-	request := "GET /api/v1/orders/7?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=abcdef; other=x\r\nAuthorization: Bearer abcdef\r\nX-Something: something that is a little longer than the others\r\nConnection: keep-alive\r\n\r\n"
-	raw := []byte(request)
-	var r http1.Request
-	for b.Loop() {
-		if http1.HeadEnd(raw, 0) == 0 || r.Parse(request, limits) != nil {
-			b.Fatal("not read")
-		}
-	}
-}
-
-// BenchmarkEmptyLines shows that what a client may send for nothing is looked
-// at once.
-func BenchmarkEmptyLines(b *testing.B) {
-	flood := []byte(strings.Repeat("\r\n", 32<<10))
-	b.SetBytes(int64(len(flood)))
-	for b.Loop() {
-		if http1.HeadEnd(flood, 0) != 0 {
-			b.Fatal("a head was found")
+			if !r.Hop(0) || r.Framing(0) || !r.Framing(1) || !r.Close {
+				t.Errorf("%s of %s is read as %+v", status, method, r)
+			}
 		}
 	}
 }
