@@ -97,6 +97,10 @@ var llhttpDifferences = []llhttpDifference{
 	{"fields that come too late to be looked at are left out", "", []string{
 		"request/transfer-encoding: Trailing headers",
 	}},
+	{"the length is read alike, and passed on without zeros in front, which some would take for an octal number's", "", []string{
+		"request/content-length: `Content-Length` with zeroes",
+		"request/content-length: `Content-Length` with follow-up headers",
+	}},
 	{"careless clients send such paths; the path policy escapes them", "", []string{
 		"request/uri: Disallow UTF-8 in URI path in strict mode",
 	}},
