@@ -1,7 +1,5 @@
 package http1
 
-import "strings"
-
 const (
 	maxChunkLine = 256 // bytes of the line before a chunk, its extensions included
 	maxTrailers  = 8 << 10
@@ -16,6 +14,9 @@ type Chunks struct {
 	digits   int
 	line     int    // bytes of this line
 	cr       bool   // a carriage return came last
+	unnamed  bool   // a semicolon came last, and an extension must follow
+	quoted   bool   // within quotes of an extension
+	escaped  bool   // after a backslash in them
 	trailing []byte // of a line
 	trailed  int    // bytes of trailers altogether
 	trailers []Field
@@ -76,14 +77,12 @@ func (c *Chunks) sizeLine(b byte) error {
 			return errChunkLine
 		}
 		c.begin()
-	case b == '\r' && c.digits > 0:
+	case b == '\r' && c.digits > 0 && !c.unnamed && !c.quoted:
 		c.cr = true
 	case c.at == inExtension:
-		if classes[b]&inValue == 0 {
-			return errChunkLine
-		}
+		return c.extension(b)
 	case b == ';' && c.digits > 0:
-		c.at = inExtension
+		c.at, c.unnamed = inExtension, true
 	default:
 		digit, ok := hexDigit(b)
 		if !ok {
@@ -93,6 +92,24 @@ func (c *Chunks) sizeLine(b byte) error {
 			return errChunkSize
 		}
 		c.size = c.size<<4 | uint64(digit)
+	}
+	return nil
+}
+
+// extension takes a byte of the line after the size: it is read over, but must
+// not let anybody think that the line ends elsewhere.
+func (c *Chunks) extension(b byte) error {
+	switch {
+	case classes[b]&inValue == 0:
+		return errChunkLine
+	case c.escaped:
+		c.escaped = false
+	case c.quoted && b == '\\':
+		c.escaped = true
+	case b == '"':
+		c.quoted, c.unnamed = !c.quoted, false
+	case !c.quoted:
+		c.unnamed = b == ';' || c.unnamed && blank(b)
 	}
 	return nil
 }
@@ -123,18 +140,24 @@ func (c *Chunks) trailer(b byte) error {
 	if c.trailed++; c.trailed > maxTrailers {
 		return errTrailers
 	}
+	switch {
+	case c.cr && b == '\n':
+		c.at = ended
+		return nil
+	case c.cr:
+		return errBareCR
+	case b == '\r' && len(c.trailing) == 0:
+		c.cr = true // of the empty line that ends the trailers
+		return nil
+	}
 	c.trailing = append(c.trailing, b)
 	if b != '\n' {
 		return nil
 	}
 	line := c.trailing
 	c.trailing = line[:0]
-	switch {
-	case len(line) < 2 || line[len(line)-2] != '\r':
+	if len(line) < 2 || line[len(line)-2] != '\r' {
 		return errBareLF
-	case len(line) == 2:
-		c.at = ended
-		return nil
 	}
 	field, err := parseField(string(line[:len(line)-2]))
 	if err != nil {
@@ -165,7 +188,7 @@ func mayTrail(name string) bool {
 			return false
 		}
 	}
-	return !strings.HasPrefix(strings.ToLower(name), "if-")
+	return !HasPrefix(name, "If-")
 }
 
 func hexDigit(b byte) (byte, bool) {

@@ -35,7 +35,7 @@ func TestAChunkedBodyIsTheSameHoweverItArrives(t *testing.T) {
 		for range random.IntN(5) {
 			data := bytes.Repeat([]byte{byte('a' + random.IntN(26))}, 1+random.IntN(40))
 			want = append(want, data...)
-			ext := []string{"", ";x", ";x=y;z=\"a b\""}[random.IntN(3)]
+			ext := []string{"", ";x", ";x=y;z=\"a b\"", ";x=\"a;\\\"\\\\;\""}[random.IntN(4)]
 			sent.WriteString(hex(len(data), random.IntN(2) == 0) + ext + "\r\n" + string(data) + "\r\n")
 		}
 		sent.WriteString("0\r\nX-Sum: 1\r\nHost: evil\r\nContent-Length: 9\r\nx-b:\t2 \r\n\r\nGET / next")
@@ -64,7 +64,7 @@ func hex(n int, upper bool) string {
 func TestTheEndOfAHeadIsFoundHoweverItArrives(t *testing.T) {
 	for head, want := range map[string]int{
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET": 27, "\r\n\r\nGET / HTTP/1.1\r\n\r\n": 22, "GET / HTTP/1.1\n\nX": 16, "GET / HTTP/1.1\r\n\nX": 17,
-		"GET / HTTP/1.1\r\nX: \n\r\nHost": 22, "GET / HTTP/1.1\r\nHost: a\r\n\r": 0, "\r\n\r\n\r\n": 0, "": 0, "\r\n": 0,
+		"GET / HTTP/1.1\r\nX: \n\r\nHost": 22, "GET / HTTP/1.1\r\nHost: a\r\n\r": 0, "\r\n\r\n\r\n": 0, "": 0, "\r\n": 0, "\n\r\n\nGET": 0, "\r\n\n\r\nA\n\n": 8,
 	} {
 		if got := http1.HeadEnd([]byte(head), 0); got != want {
 			t.Errorf("%q ends at %d, want %d", head, got, want)

@@ -7,6 +7,7 @@ const maxNominated = 16
 type connection struct {
 	fields               []Field
 	kinds                []kind
+	lenient              bool // names of fields that stay anyway are read over
 	close, keep, upgrade bool
 	nominated            int
 }
@@ -34,6 +35,8 @@ func (c *connection) word(word string) error {
 		return nil
 	case SameName(word, "upgrade"):
 		c.upgrade = true
+		return nil
+	case endToEnd(word) && c.lenient:
 		return nil
 	case endToEnd(word):
 		return errNominated

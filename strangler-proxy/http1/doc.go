@@ -34,8 +34,8 @@ func HeadEnd(buf []byte, seen int) int {
 			return 0
 		}
 		i += n + 1
-		if blank := len(blankLines(buf[:i])); blank == i {
-			continue // before the first line
+		if endsEmpty(buf[:i]) {
+			continue // before the first line: the head would have ended here
 		}
 		rest := buf[i:]
 		switch {
@@ -47,8 +47,18 @@ func HeadEnd(buf []byte, seen int) int {
 	}
 }
 
+// endsEmpty reports whether the last line of a text is empty. It looks at no
+// more than three bytes, however many empty lines a client sends.
+func endsEmpty(text []byte) bool {
+	n := len(text) - 1
+	if n > 0 && text[n-1] == '\r' {
+		n--
+	}
+	return n == 0 || text[n-1] == '\n'
+}
+
 // blankLines returns the empty lines that a message begins with.
-func blankLines[T string | []byte](head T) T {
+func blankLines(head string) string {
 	i := 0
 	for i < len(head) && (head[i] == '\r' || head[i] == '\n') {
 		i++

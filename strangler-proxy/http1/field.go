@@ -1,5 +1,10 @@
 package http1
 
+import (
+	"net/netip"
+	"strings"
+)
+
 // kind says what a field is about.
 type kind uint8
 
@@ -143,8 +148,55 @@ func perHop(name string) bool {
 		return SameName(name, "Proxy-Authenticate")
 	case 19:
 		return SameName(name, "Proxy-Authorization")
+	case 25:
+		return SameName(name, "Proxy-Authentication-Info")
 	}
 	return false
+}
+
+// isHost reports whether a text is a name or an address, and perhaps a port:
+// RFC 3986, 3.2.2 and 3.2.3.
+func isHost(text string) bool {
+	if text == "" || !all(text, inHost) {
+		return false
+	}
+	name, rest := text, ""
+	if text[0] == '[' {
+		end := strings.IndexByte(text, ']')
+		if end < 0 {
+			return false
+		}
+		if address, err := netip.ParseAddr(text[1:end]); err != nil || !address.Is6() {
+			return false
+		}
+		rest = text[end+1:]
+	} else {
+		if colon := strings.IndexByte(text, ':'); colon >= 0 {
+			name, rest = text[:colon], text[colon:]
+		}
+		if name == "" || strings.ContainsAny(name, "[]") {
+			return false
+		}
+	}
+	return rest == "" || rest[0] == ':' && isPort(rest[1:])
+}
+
+// isPort reports whether a text is the number of a port, or nothing.
+func isPort(text string) bool {
+	if text == "" {
+		return true
+	}
+	n, ok := length(text)
+	return ok && len(text) <= 5 && n <= 65535
+}
+
+// significant takes the zeros off the front of a length, which some would take
+// for the mark of an octal number.
+func significant(digits string) string {
+	for len(digits) > 1 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	return digits
 }
 
 // length reads a Content-Length: digits and nothing else, at most 18 of them.

@@ -8,17 +8,17 @@ const maxTarget = 8 << 10
 // Request is the head of a request. Its strings are parts of the text that was
 // parsed; parsing another one into it uses its lists again.
 type Request struct {
-	Method, Target string // as sent
-	Path, Query    string // of the target
-	HasQuery       bool   // "/a?" has one, which is empty
-	Host           string // of the Host field, or of an absolute target
-	Minor          int    // of the version: 0 or 1
-	Fields         []Field
-	Length         int64  // of the body, or [Chunked]
-	Close          bool   // the connection ends after this request
-	Upgrade        string // the protocol that Connection and Upgrade ask for
-	Continue       bool   // a body follows when 100 (Continue) has been answered
-	Trailers       bool   // the client takes trailers
+	Method, Target string  // as sent
+	Path, Query    string  // of the target
+	HasQuery       bool    // "/a?" has one, which is empty
+	Host           string  // of the Host field, or of an absolute target
+	Minor          int     // of the version: 0 or 1
+	Fields         []Field // as sent, but that Content-Length has no zeros in front
+	Length         int64   // of the body, or [Chunked]
+	Close          bool    // the connection ends after this request
+	Upgrade        string  // the protocol that Connection and Upgrade ask for
+	Continue       bool    // a body follows when 100 (Continue) has been answered
+	Trailers       bool    // the client takes trailers
 
 	kinds []kind
 	hosts int
@@ -41,11 +41,11 @@ func (r *Request) Parse(head string, l Limits) error {
 		return errHeadLong
 	}
 	*r = Request{Fields: r.Fields[:0], kinds: r.kinds[:0]}
-	if first := blankLines(head); first != "" {
-		if strings.Trim(first, "\r\n") != "" || strings.ReplaceAll(first, "\r\n", "") != "" {
-			return errBareLF
-		}
-		head = head[len(first):]
+	for strings.HasPrefix(head, "\r\n") {
+		head = head[len("\r\n"):]
+	}
+	if strings.HasPrefix(head, "\r") {
+		return errBareCR
 	}
 	line, head, err := cutLine(head)
 	if err != nil {
@@ -71,6 +71,9 @@ func (r *Request) Parse(head string, l Limits) error {
 		k, err := r.look(field)
 		if err != nil {
 			return err
+		}
+		if k == framing {
+			field.Value = significant(field.Value)
 		}
 		r.Fields, r.kinds = append(r.Fields, field), append(r.kinds, k)
 	}
@@ -144,16 +147,20 @@ func (r *Request) absolute(target string) error {
 	default:
 		return errTarget
 	}
-	end := strings.IndexAny(rest, "/?#")
+	end := strings.IndexAny(rest, "/?")
 	if end < 0 {
 		end = len(rest)
 	}
 	r.Host = rest[:end]
-	if r.Host == "" || !all(r.Host, inHost) {
+	if r.Host == "" || !isHost(r.Host) {
 		return errTarget
 	}
 	r.Path, r.Query, r.HasQuery = strings.Cut(rest[end:], "?")
-	if r.Path == "" {
+	switch {
+	case r.Path != "":
+	case r.Method == "OPTIONS" && !r.HasQuery:
+		r.Path = "*" // about the whole host: RFC 9112, 3.2.4
+	default:
 		r.Path = "/"
 	}
 	return nil
@@ -223,7 +230,7 @@ func (r *Request) host(value string) error {
 	switch {
 	case r.hosts > 0:
 		return errHosts
-	case !all(value, inHost):
+	case value != "" && !isHost(value):
 		return errHost
 	case r.Host != "" && !SameName(r.Host, value):
 		return errAuthority

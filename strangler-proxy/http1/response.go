@@ -48,18 +48,18 @@ func (r *Response) Parse(head, method string, l Limits) error {
 	if err := r.statusLine(line); err != nil {
 		return err
 	}
-	for {
+	for lines := 0; ; {
 		if line, head = cutAnyLine(head); line == "" {
 			break
+		}
+		if lines++; lines > l.Fields {
+			return malformed("it has too many fields")
 		}
 		if blank(line[0]) && len(r.Fields) > 0 {
 			if err := r.fold(line); err != nil {
 				return err
 			}
 			continue
-		}
-		if len(r.Fields) == l.Fields {
-			return malformed("it has too many fields")
 		}
 		field, err := parseField(line)
 		if err != nil {
@@ -132,7 +132,7 @@ func (r *Response) look(i int, f Field) error {
 
 // conclude looks at what only the whole head can tell: RFC 9112, 6.3.
 func (r *Response) conclude(method string) error {
-	c := connection{fields: r.Fields, kinds: r.kinds}
+	c := connection{fields: r.Fields, kinds: r.kinds, lenient: true}
 	if err := c.read(); err != nil {
 		return malformed(err.Error())
 	}
@@ -140,16 +140,45 @@ func (r *Response) conclude(method string) error {
 	if c.upgrade {
 		r.Upgrade = r.Get("Upgrade")
 	}
+	if r.te > 0 && r.cl > 0 {
+		r.overrule()
+	}
 	switch {
-	case method == "HEAD", r.Status < 200, r.Status == 204, r.Status == 304:
+	case r.Status < 200, r.Status == 204:
+		r.unframe()
+	case method == "HEAD", r.Status == 304:
 		return nil
 	case r.te > 0:
 		r.Length = Chunked
-		r.Close = r.Close || r.cl > 0 || r.Minor == 0
+		r.Close = r.Close || r.Minor == 0
 	case r.cl > 0:
 		r.Length = r.given
 	default:
 		r.Length, r.Close = UntilClose, true
 	}
 	return nil
+}
+
+// overrule drops the length of an answer that has a Transfer-Encoding as well:
+// nobody further on is to choose between them, even where there is no body to
+// frame, and who sends both may send anything next (RFC 9112, 6.3).
+func (r *Response) overrule() {
+	for i := range r.Fields {
+		if SameName(r.Fields[i].Name, "Content-Length") {
+			r.kinds[i] = hop
+		}
+	}
+	r.Close = true
+}
+
+// unframe reads an answer that never has a body: what would frame one is not
+// passed on (RFC 9110, 8.6; RFC 9112, 6.1). A backend that announces a body may
+// send it as well, and nobody must take that for the next answer.
+func (r *Response) unframe() {
+	for i := range r.kinds {
+		if r.kinds[i] == framing {
+			r.kinds[i] = hop
+		}
+	}
+	r.Close = r.Close || r.te > 0 || r.given > 0
 }

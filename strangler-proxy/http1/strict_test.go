@@ -12,26 +12,29 @@ var limits = http1.Limits{Head: 64 << 10, Fields: 100}
 
 // refusals are requests, or bodies after "CHUNKS:", with why they are refused.
 var refusals = map[string][]string{
-	"bare-carriage-return": {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n"},
+	"bare-carriage-return": {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n", "\r\r\n\r\n", "\r\n\r\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "CHUNKS:0\r\n\rX: a\r\n\r\n"},
 	"bare-line-feed": {
-		"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\n\n", "CHUNKS:0\r\nX: a\n\r\n",
 	},
-	"request-line":            {"GET\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / HTTP\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.11\r\n\r\n", " GET / HTTP/1.1\r\n\r\n"[0:0] + "GET / x HTTP/1.1\r\n\r\n"},
-	"method":                  {" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G@T / HTTP/1.1\r\n\r\n", strings.Repeat("A", 33) + " / HTTP/1.1\r\n\r\n", "GET\x00 / HTTP/1.1\r\n\r\n", "GET\t/ HTTP/1.1\r\n\r\n"},
-	"connect":                 {"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"},
-	"version":                 {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "GET / HTTP/0.9\r\n\r\n", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET / HTTP/x.y\r\n\r\n"},
-	"target":                  {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n"},
-	"target-too-long":         {"GET /" + strings.Repeat("a", 8<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n"},
-	"authority-mismatch":      {"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n"},
-	"folded-field":            {"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\tX: a\r\n\r\n"},
-	"field-name":              {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET / HTTP/1.1\r\n: a\r\n\r\n", "GET / HTTP/1.1\r\nHost\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n", "GET / HTTP/1.1\r\nX\x00: a\r\n\r\n", "GET / HTTP/1.1\r\nTransfer-Encoding\x0b: chunked\r\n\r\n", "GET / HTTP/1.1\r\nH\xf6st: a\r\n\r\n"},
-	"field-value":             {"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x0b\r\n\r\n"},
-	"head-too-long":           {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n"},
-	"too-many-fields":         {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: a\r\n", 100) + "\r\n"},
-	"host-missing":            {"GET / HTTP/1.1\r\n\r\n", "GET http://a/ HTTP/1.1\r\n\r\n"},
-	"several-hosts":           {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n"},
-	"host":                    {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", "GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n"},
+	"request-line":       {"GET\r\n\r\n", "GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / HTTP\r\n\r\n", "GET / http/1.1\r\n\r\n", "GET / HTTP/1.11\r\n\r\n", "GET / x HTTP/1.1\r\n\r\n"},
+	"method":             {" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G@T / HTTP/1.1\r\n\r\n", strings.Repeat("A", 33) + " / HTTP/1.1\r\n\r\n", "GET\x00 / HTTP/1.1\r\n\r\n", "GET\t/ HTTP/1.1\r\n\r\n"},
+	"connect":            {"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"},
+	"version":            {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "GET / HTTP/0.9\r\n\r\n", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "GET / HTTP/x.y\r\n\r\n"},
+	"target":             {"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http:///a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://user@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a#/b HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a:x/ HTTP/1.1\r\nHost: a:x\r\n\r\n", "GET http://:80/ HTTP/1.1\r\nHost: :80\r\n\r\n"},
+	"target-too-long":    {"GET /" + strings.Repeat("a", 8<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n"},
+	"authority-mismatch": {"GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n"},
+	"folded-field":       {"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\tX: a\r\n\r\n"},
+	"field-name":         {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", "GET / HTTP/1.1\r\n: a\r\n\r\n", "GET / HTTP/1.1\r\nHost\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n", "GET / HTTP/1.1\r\nX\x00: a\r\n\r\n", "GET / HTTP/1.1\r\nTransfer-Encoding\x0b: chunked\r\n\r\n", "GET / HTTP/1.1\r\nH\xf6st: a\r\n\r\n"},
+	"field-value":        {"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: \x0b\r\n\r\n"},
+	"head-too-long":      {"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 64<<10) + "\r\n\r\n"},
+	"too-many-fields":    {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: a\r\n", 100) + "\r\n"},
+	"host-missing":       {"GET / HTTP/1.1\r\n\r\n", "GET http://a/ HTTP/1.1\r\n\r\n"},
+	"several-hosts":      {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n"},
+	"host": {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a?b\r\n\r\n", "GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:000080\r\n\r\n", "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", "GET / HTTP/1.1\r\nHost: ::1\r\n\r\n", "GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n", "GET / HTTP/1.1\r\nHost: [a]\r\n\r\n", "GET / HTTP/1.1\r\nHost: a[::1]\r\n\r\n", "GET / HTTP/1.1\r\nHost: a]\r\n\r\n",
+	},
 	"content-length":          {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1 1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1.0\r\n\r\n"},
 	"several-content-lengths": {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 2\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n"},
 	"length-and-encoding":     {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n"},
@@ -42,7 +45,7 @@ var refusals = map[string][]string{
 	"too-many-nominations":    {"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + strings.Repeat("x,", 17) + "\r\n\r\n"},
 	"expect":                  {"POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n"},
 	"chunk-size":              {"CHUNKS:x\r\n", "CHUNKS:0x1\r\n", "CHUNKS:+1\r\n", "CHUNKS:-1\r\n", "CHUNKS: 1\r\n", "CHUNKS:1 \r\n", "CHUNKS:\r\n", "CHUNKS:;a\r\n", "CHUNKS:1111111111111111\r\n", "CHUNKS:1\n"},
-	"chunk-line":              {"CHUNKS:1\rx", "CHUNKS:1;a\nb\r\n", "CHUNKS:1;a\x00\r\n", "CHUNKS:1;a\r\r\n"},
+	"chunk-line":              {"CHUNKS:1\rx", "CHUNKS:1;a\nb\r\n", "CHUNKS:1;a\x00\r\n", "CHUNKS:1;a\r\r\n", "CHUNKS:1;\r\n", "CHUNKS:1; \r\n", "CHUNKS:1;a=b;\r\n", "CHUNKS:1;a=\"b\r\n", "CHUNKS:1;a=\"b\\\"\r\n"},
 	"chunk-line-too-long":     {"CHUNKS:1;" + strings.Repeat("a", 300)},
 	"chunk-end":               {"CHUNKS:1\r\nab\r\n", "CHUNKS:1\r\na\n", "CHUNKS:1\r\na\r\r", "CHUNKS:1\r\na0\r\n\r\n"},
 	"trailers-too-long":       {"CHUNKS:0\r\nX: " + strings.Repeat("a", 9<<10) + "\r\n\r\n", "CHUNKS:0\r\n" + strings.Repeat("X: a\r\n", 65) + "\r\n", "CHUNKS:0\r\n" + strings.Repeat("Host: a\r\n", 2000)},
@@ -62,6 +65,7 @@ func read(text string) error {
 }
 
 func TestWhatIsAmbiguousIsRefusedWithItsReason(t *testing.T) {
+	known := map[string]bool{}
 	for _, refusal := range http1.Refusals() {
 		cases := refusals[refusal.Reason]
 		if len(cases) == 0 {
@@ -74,20 +78,30 @@ func TestWhatIsAmbiguousIsRefusedWithItsReason(t *testing.T) {
 				t.Errorf("%.80q: %v, want %s", text, err, refusal.Reason)
 			}
 		}
-		delete(refusals, refusal.Reason)
+		known[refusal.Reason] = true
 	}
 	for reason := range refusals {
-		t.Errorf("nothing is refused because of %s any more", reason)
+		if !known[reason] {
+			t.Errorf("nothing is refused because of %s any more", reason)
+		}
 	}
 }
 
 func TestRequestsAreReadAsTheyWereSent(t *testing.T) {
 	for text, want := range map[string]http1.Request{
-		"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n":                                                       {Method: "GET", Target: "/a?b", Path: "/a", Query: "b", HasQuery: true, Host: "a", Minor: 1},
-		"\r\n\r\nGET /? HTTP/1.1\r\nHost:\r\n\r\n":                                                   {Method: "GET", Target: "/?", Path: "/", HasQuery: true, Minor: 1},
-		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                                      {Method: "OPTIONS", Target: "*", Path: "*", Host: "a", Minor: 1},
-		"GET http://A:81?x HTTP/1.1\r\nHost: a:81\r\n\r\n":                                           {Method: "GET", Target: "http://A:81?x", Path: "/", Query: "x", HasQuery: true, Host: "a:81", Minor: 1},
-		"GET / HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n":                              {Method: "GET", Target: "/", Path: "/", Host: "[::1]:80", Minor: 1, Close: true},
+		"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n":                    {Method: "GET", Target: "/a?b", Path: "/a", Query: "b", HasQuery: true, Host: "a", Minor: 1},
+		"\r\n\r\nGET /? HTTP/1.1\r\nHost:\r\n\r\n":                {Method: "GET", Target: "/?", Path: "/", HasQuery: true, Minor: 1},
+		"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n":            {Method: "OPTIONS", Target: "http://a", Path: "*", Host: "a", Minor: 1},
+		"OPTIONS http://a? HTTP/1.1\r\nHost: a\r\n\r\n":           {Method: "OPTIONS", Target: "http://a?", Path: "/", HasQuery: true, Host: "a", Minor: 1},
+		"OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n":           {Method: "OPTIONS", Target: "http://a/", Path: "/", Host: "a", Minor: 1},
+		"GET http://a/b HTTP/1.0\r\n\r\n":                         {Method: "GET", Target: "http://a/b", Path: "/b", Host: "a", Close: true},
+		"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n": {Method: "GET", Target: "/", Path: "/", Close: true},
+		"GET / HTTP/1.0\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nExpect: 100-continue\r\nTE: trailers\r\n\r\n": {Method: "GET", Target: "/", Path: "/"},
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\r\n":                                                                {Method: "GET", Target: "/", Path: "/", Host: "a", Minor: 1},
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n":                          {Method: "GET", Target: "/", Path: "/", Host: "a", Minor: 1, Upgrade: "websocket"},
+		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                                                                   {Method: "OPTIONS", Target: "*", Path: "*", Host: "a", Minor: 1},
+		"GET http://A:81?x HTTP/1.1\r\nHost: a:81\r\n\r\n":                                                                        {Method: "GET", Target: "http://A:81?x", Path: "/", Query: "x", HasQuery: true, Host: "a:81", Minor: 1},
+		"GET / HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n":                                                           {Method: "GET", Target: "/", Path: "/", Host: "[::1]:80", Minor: 1, Close: true},
 		"GET / HTTP/1.0\r\n\r\n":                                                                     {Method: "GET", Target: "/", Path: "/", Close: true},
 		"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n":                                           {Method: "GET", Target: "/", Path: "/"},
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 012\r\nExpect: 100-Continue\r\n\r\n":          {Method: "POST", Target: "/", Path: "/", Host: "a", Minor: 1, Length: 12, Continue: true},
@@ -107,6 +121,40 @@ func TestRequestsAreReadAsTheyWereSent(t *testing.T) {
 		}
 		if !equal(got, want) {
 			t.Errorf("%q is read as\n%+v, want\n%+v", text, got, want)
+		}
+	}
+}
+
+func TestALengthIsPassedOnWithoutZerosInFront(t *testing.T) {
+	for sent, want := range map[string]string{"010": "10", "0": "0", "000": "0", "7": "7", "100": "100"} {
+		var r http1.Request
+		if err := r.Parse("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: "+sent+"\r\n\r\n", limits); err != nil || r.Get("Content-Length") != want {
+			t.Errorf("%s is passed on as %s: %v", sent, r.Get("Content-Length"), err)
+		}
+	}
+}
+
+func TestWhatIsJustWithinTheBoundsIsTaken(t *testing.T) {
+	const start = "GET / HTTP/1.1\r\nHost: a\r\n"
+	long := start + "X: " + strings.Repeat("a", limits.Head-len(start)-len("X: \r\n\r\n")) + "\r\n\r\n"
+	if len(long) != limits.Head {
+		t.Fatalf("the head has %d bytes", len(long))
+	}
+	for what, text := range map[string]string{
+		"a head":      long,
+		"fields":      start + strings.Repeat("X: a\r\n", limits.Fields-1) + "\r\n",
+		"a method":    strings.Repeat("A", 32) + " / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"a target":    "GET /" + strings.Repeat("a", 8<<10-1) + " HTTP/1.1\r\nHost: a\r\n\r\n",
+		"nominations": start + "Connection: close" + strings.Repeat(", x", 16) + "\r\n\r\n",
+		"a length":    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999999999\r\n\r\n",
+		"a port":      "GET / HTTP/1.1\r\nHost: a:65535\r\n\r\n",
+		"a chunk":     "CHUNKS:fffffffffffffff\r\n",
+		"a line":      "CHUNKS:0;" + strings.Repeat("a", 256-len("0;\r\n")) + "\r\n\r\n",
+		"trailers":    "CHUNKS:0\r\n" + strings.Repeat("X: a\r\n", 64) + "\r\n",
+		"a trailer":   "CHUNKS:0\r\nX: " + strings.Repeat("a", 8<<10-len("X: \r\n\r\n")) + "\r\n\r\n",
+	} {
+		if err := read(text); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
@@ -152,6 +200,10 @@ func TestAnswersAreReadAsBrowsersReadThem(t *testing.T) {
 		{"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", 304, 0, false, ""},
 		{"HTTP/1.1 103 Early Hints\r\n\r\n", "GET", 103, 0, false, ""},
 		{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n", "GET", 200, 1, true, ""},
+		{"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "GET", 204, 0, false, ""},
+		{"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "GET", 204, 0, true, ""},
+		{"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "HEAD", 204, 0, true, ""},
+		{"HTTP/1.1 200 OK\r\nConnection: keep-alive, Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n", "GET", 200, http1.Chunked, false, ""},
 	} {
 		var r http1.Response
 		if err := r.Parse(row.text, row.method, limits); err != nil {
@@ -165,7 +217,8 @@ func TestAnswersAreReadAsBrowsersReadThem(t *testing.T) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX : a\r\n\r\n", "HTTP/1.1 200 OK\r\nX: \x00\r\n\r\n", "HTTP/1.1 200 O\x00K\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n",
-		"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n", "HTTP/1.1 200 OK\r\nX: a\r\n" + strings.Repeat(" b\r\n", 100) + "\r\n",
+		"HTTP/1.1 200 OK\r\nConnection: " + strings.Repeat("x,", 17) + "\r\n\r\n", "\r\r\n\r\n", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 65<<10) + "\r\n\r\n",
 	} {
 		var r http1.Response
 		if err := r.Parse(text, "GET", limits); !errors.Is(err, http1.ErrMalformed) {
@@ -174,38 +227,32 @@ func TestAnswersAreReadAsBrowsersReadThem(t *testing.T) {
 	}
 }
 
-func TestReadingAllocatesNothing(t *testing.T) {
-	request := "GET /api/v1/orders/7?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=abcdef; other=x\r\nAuthorization: Bearer abcdef\r\nConnection: keep-alive\r\n\r\n"
-	answer := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 340\r\nDate: Mon, 01 Jan 2029 00:00:00 GMT\r\nCache-Control: no-store\r\n\r\n"
-	raw := []byte(request)
-	body := []byte("5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n")
-	var r http1.Request
-	var a http1.Response
-	n := testing.AllocsPerRun(100, func() {
-		if http1.HeadEnd(raw, 0) != len(raw) || r.Parse(request, limits) != nil || a.Parse(answer, "GET", limits) != nil {
-			t.Error("not read")
+func TestWhatFramesNoBodyIsNotPassedOn(t *testing.T) {
+	for _, status := range []string{"103 Early Hints", "101 Switching Protocols", "204 No Content"} {
+		var r http1.Response
+		if err := r.Parse("HTTP/1.1 "+status+"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nX: a\r\n\r\n", "GET", limits); err != nil {
+			t.Fatal(err)
 		}
-		var c http1.Chunks
-		for in := body; len(in) > 0; {
-			_, n, _, err := c.Next(in)
-			if err != nil {
-				t.Error(err)
-			}
-			in = in[n:]
+		if !r.Hop(0) || !r.Hop(1) || r.Hop(2) || r.Framing(0) || r.Framing(1) || r.Length != 0 {
+			t.Errorf("%s is read as %+v", status, r)
 		}
-	})
-	if n > 1 { // the line after the last chunk
-		t.Errorf("%v allocations", n)
+	}
+	var r http1.Response
+	if err := r.Parse("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "GET", limits); err != nil || !r.Framing(0) || r.Hop(0) {
+		t.Errorf("the length that a 304 tells is lost: %+v, %v", r, err)
 	}
 }
 
-func BenchmarkRequest(b *testing.B) {
-	request := "GET /api/v1/orders/7?x=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nCookie: session=abcdef; other=x\r\nAuthorization: Bearer abcdef\r\nX-Something: something that is a little longer than the others\r\nConnection: keep-alive\r\n\r\n"
-	raw := []byte(request)
-	var r http1.Request
-	for b.Loop() {
-		if http1.HeadEnd(raw, 0) == 0 || r.Parse(request, limits) != nil {
-			b.Fatal("not read")
+func TestALengthBesideAnEncodingIsNeverPassedOn(t *testing.T) {
+	for _, method := range []string{"GET", "HEAD"} {
+		for _, status := range []string{"200 OK", "304 Not Modified"} {
+			var r http1.Response
+			if err := r.Parse("HTTP/1.1 "+status+"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", method, limits); err != nil {
+				t.Fatal(err)
+			}
+			if !r.Hop(0) || r.Framing(0) || !r.Framing(1) || !r.Close {
+				t.Errorf("%s of %s is read as %+v", status, method, r)
+			}
 		}
 	}
 }
