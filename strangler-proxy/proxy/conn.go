@@ -11,6 +11,7 @@ import (
 
 	"stranglerfig/strangler-proxy/http1"
 	"stranglerfig/strangler-proxy/listener"
+	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -197,6 +198,20 @@ func (c *conn) Cookie(name string) string {
 		}
 	}
 	return ""
+}
+
+// All implements [fields].
+func (c *conn) All() route.Header { return c }
+
+// Fields implements [route.Header].
+func (c *conn) Fields() int { return len(c.req.Fields) }
+
+// Field implements [route.Header].
+func (c *conn) Field(i int) (name, value string) {
+	if c.req.Hop(i) {
+		return "", ""
+	}
+	return c.req.Fields[i].Name, c.req.Fields[i].Value
 }
 
 // readHead reads a request's head.

@@ -31,6 +31,8 @@ type fields interface {
 	Header(name string) string
 	// Cookie returns the value of a cookie.
 	Cookie(name string) string
+	// All returns every field.
+	All() route.Header
 }
 
 // obeyed is a snapshot with what the proxy keeps beside it.
@@ -59,7 +61,11 @@ func (f *flight) find() error {
 		return err
 	}
 	f.path = path
-	f.route, err = f.obeyed.Table.Lookup(f.asked.method, f.asked.host, path)
+	q := route.Request{Method: f.asked.method, Host: f.asked.host, Path: path, Query: f.asked.query}
+	if f.obeyed.Table.Asks() {
+		q.Header = f.asked.fields.All()
+	}
+	f.route, err = f.obeyed.Table.Lookup(q)
 	return err
 }
 

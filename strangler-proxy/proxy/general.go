@@ -10,6 +10,9 @@ import (
 	"net/http/httputil"
 	"strings"
 	"time"
+
+	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/route"
 )
 
 // flightKey finds a request's flight in its context.
@@ -30,6 +33,31 @@ func (h httpFields) Cookie(name string) string {
 	}
 	return ""
 }
+
+// All implements [fields].
+func (h httpFields) All() route.Header { return &fieldList{header: h.Request.Header} }
+
+// fieldList is a header that net/http has read, field by field. It is made when
+// somebody asks.
+type fieldList struct {
+	header http.Header
+	all    []http1.Field
+}
+
+// Fields implements [route.Header].
+func (l *fieldList) Fields() int {
+	if l.all == nil {
+		for name, values := range l.header {
+			for _, value := range values {
+				l.all = append(l.all, http1.Field{Name: name, Value: value})
+			}
+		}
+	}
+	return len(l.all)
+}
+
+// Field implements [route.Header].
+func (l *fieldList) Field(i int) (name, value string) { return l.all[i].Name, l.all[i].Value }
 
 // inquire reads from a request what decisions need.
 func inquire(r *http.Request) asked {

@@ -8,22 +8,30 @@ import (
 	"stranglerfig/strangler-proxy/route"
 )
 
-// many returns a table of so many routes and paths that meet them in no order.
-func many(t testing.TB, n int) (*route.Table, []string) {
+// manyRoutes declares so many routes.
+func manyRoutes(t testing.TB, n int) []route.Route {
 	t.Helper()
 	routes := make([]route.Route, n)
-	paths := make([]string, n)
 	for i := range routes {
 		r, err := route.Parse(fmt.Sprintf("GET /api/v%d/resource%d/{id}/items", i%3, i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		routes[i] = r
-		paths[i] = fmt.Sprintf("/api/v%d/resource%d/%d/items", i%3, i, rand.IntN(1e6))
 	}
-	table, problems := route.Compile(routes, route.Profile{})
+	return routes
+}
+
+// many returns a table of so many routes and paths that meet them in no order.
+func many(t testing.TB, n int) (*route.Table, []string) {
+	t.Helper()
+	table, problems := route.Compile(manyRoutes(t, n), route.Profile{})
 	if len(problems) > 0 {
 		t.Fatal(problems)
+	}
+	paths := make([]string, n)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("/api/v%d/resource%d/%d/items", i%3, i, rand.IntN(1e6))
 	}
 	rand.Shuffle(n, func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
 	return table, paths
@@ -35,7 +43,7 @@ func decide(t testing.TB, table *route.Table, path string) route.Decision {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := table.Lookup("GET", "shop.example", canonical)
+	r, err := table.Lookup(route.Request{Method: "GET", Host: "shop.example", Path: canonical})
 	if err != nil || r == nil {
 		t.Fatalf("%s: %v, %v", path, r, err)
 	}
@@ -56,6 +64,15 @@ func benchmarkDecide(b *testing.B, n int) {
 	for b.Loop() {
 		decide(b, table, paths[i%n])
 		i++
+	}
+}
+
+func BenchmarkCompilingTenThousandRoutes(b *testing.B) {
+	routes := manyRoutes(b, 10_000)
+	for b.Loop() {
+		if _, problems := route.Compile(routes, route.Profile{}); len(problems) > 0 {
+			b.Fatal(problems)
+		}
 	}
 }
 

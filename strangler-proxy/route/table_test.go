@@ -39,7 +39,7 @@ func meets(table *route.Table, method, host, sent string) string {
 	if err != nil {
 		return "refused"
 	}
-	r, err := table.Lookup(method, host, path)
+	r, err := table.Lookup(route.Request{Method: method, Host: host, Path: path})
 	switch {
 	case err != nil:
 		return "refused"
@@ -249,7 +249,7 @@ func TestWrongDeclarationsAreRefusedInAWayThatHelps(t *testing.T) {
 		"GET /a/%2e/b":    "dot segment",
 		"GET //a":         "empty segment",
 		"GET /a//b":       "empty segment",
-		"GET /a b":        "not allowed",
+		"GET /a b":        "is not a predicate",
 		"G@T /a":          "not a method",
 		"GET POST /a":     "METHOD /path",
 		"GET shop /a":     "METHOD /path",
@@ -378,7 +378,7 @@ func TestLookingUpCostsNoAllocationWithTenThousandRoutes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := table.Lookup("GET", "shop.example:8080", canonical); err != nil {
+			if _, err := table.Lookup(route.Request{Method: "GET", Host: "shop.example:8080", Path: canonical}); err != nil {
 				t.Fatal(err)
 			}
 		}); n != 0 {
@@ -395,7 +395,7 @@ func BenchmarkLookupAmongTenThousandRoutes(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if r, err := table.Lookup("GET", "shop.example", path); r == nil || err != nil {
+		if r, err := table.Lookup(route.Request{Method: "GET", Host: "shop.example", Path: path}); r == nil || err != nil {
 			b.Fatal(r, err)
 		}
 	}

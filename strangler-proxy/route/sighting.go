@@ -1,0 +1,257 @@
+package route
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Header is a request's header, field by field in the order of arrival.
+type Header interface {
+	Fields() int
+	// Field returns a field; its name is "" where it is not passed on.
+	Field(i int) (name, value string)
+}
+
+// holds reports whether a request meets all predicates of a route. Where that
+// depends on who reads the request, the search has a doubt.
+//
+// What is asked for may be there several times, or in a spelling that servers
+// read differently: "?kind=a&kind=b", two cookies of a name, X_Version for
+// X-Version. The proxy cannot know which one the owner goes by, and whoever
+// could make the two disagree would get past the route's owner. So where one
+// reading meets the route and another does not, the request is refused; where
+// all agree, it is not, however often a name is repeated.
+func (s *search) holds(r *Route) bool {
+	var doubtful *predicate
+	for i := range r.predicates {
+		p := &r.predicates[i]
+		switch p.judge(&s.request) {
+		case no:
+			return false
+		case unclear:
+			doubtful = p
+		}
+	}
+	if doubtful == nil {
+		return true
+	}
+	s.doubt = fmt.Errorf("whether the request meets route %q depends on who reads it: %s is there more than once, or in a spelling that servers read differently", r.ID, doubtful)
+	return false
+}
+
+// answer is what a predicate says of a request.
+type answer uint8
+
+const (
+	no answer = iota
+	yes
+	unclear
+)
+
+// judge looks for what the predicate asks for.
+func (p *predicate) judge(q *Request) answer {
+	seen := sighting{want: p}
+	switch p.of {
+	case query:
+		seen.query(q.Query)
+	case header:
+		if q.Header == nil {
+			break
+		}
+		for i := range q.Header.Fields() {
+			seen.field(q.Header.Field(i))
+		}
+	case cookie:
+		if q.Header == nil {
+			break
+		}
+		for i := range q.Header.Fields() {
+			if name, value := q.Header.Field(i); same(name, "cookie") {
+				seen.cookies(value)
+			}
+		}
+	}
+	return seen.verdict()
+}
+
+// sighting is what was found of what a predicate asks for.
+type sighting struct {
+	want  *predicate
+	clear int // times that every server finds it
+	vague int // times that some do
+	exact int // of the clear ones those whose value every server takes for the one asked for
+	alike int // times that some server takes the value for the one asked for
+}
+
+func (s *sighting) verdict() answer {
+	switch {
+	case !s.want.equal && s.clear > 0:
+		return yes
+	case !s.want.equal && s.vague == 0, s.want.equal && s.alike == 0:
+		return no
+	case s.want.equal && s.exact == 1 && s.clear == 1 && s.vague == 0:
+		return yes
+	}
+	return unclear
+}
+
+// note counts one place where the name was found.
+func (s *sighting) note(clear, exact, alike bool) {
+	if clear {
+		s.clear++
+	} else {
+		s.vague++
+	}
+	if clear && exact {
+		s.exact++
+	}
+	if exact || alike {
+		s.alike++
+	}
+}
+
+// field looks at a field. CGI and its heirs read _ in a name as -.
+func (s *sighting) field(name, value string) {
+	if len(name) != len(s.want.name) {
+		return
+	}
+	clear := true
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case small(c) == s.want.name[i]:
+		case c == '_' && s.want.name[i] == '-':
+			clear = false
+		default:
+			return
+		}
+	}
+	s.note(clear, strings.Trim(value, " \t") == s.want.value, false)
+}
+
+// cookies looks at the value of a Cookie field. Old servers take a comma for the
+// end of a cookie as well, and let a quoted value hold a semicolon.
+func (s *sighting) cookies(list string) {
+	quotes := 0
+	for list != "" {
+		one, rest, _ := strings.Cut(list, ";")
+		s.cookie(one, quotes%2 == 0)
+		if strings.IndexByte(one, ',') >= 0 {
+			for part := range strings.SplitSeq(one, ",") {
+				s.cookie(part, false)
+			}
+		}
+		quotes += strings.Count(one, `"`)
+		list = rest
+	}
+}
+
+func (s *sighting) cookie(text string, clear bool) {
+	text = strings.Trim(text, " \t")
+	name, value, named := strings.Cut(text, "=")
+	if name != s.want.name {
+		if !same(strings.Trim(name, " \t"), s.want.name) {
+			return
+		}
+		clear = false
+	}
+	bare := value
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		bare = value[1 : n-1]
+	}
+	alike, _ := decodesTo(bare, s.want.value)
+	s.note(clear && named, value == s.want.value, bare == s.want.value || alike)
+}
+
+// query looks at a query. Some servers take a semicolon for the end of a
+// parameter as well.
+func (s *sighting) query(list string) {
+	for list != "" {
+		one, rest, _ := strings.Cut(list, "&")
+		s.parameter(one, true)
+		if strings.IndexByte(one, ';') >= 0 {
+			for part := range strings.SplitSeq(one, ";") {
+				s.parameter(part, false)
+			}
+		}
+		list = rest
+	}
+}
+
+func (s *sighting) parameter(text string, clear bool) {
+	name, value, _ := strings.Cut(text, "=")
+	exact, alike := namesParameter(name, s.want.name)
+	if !exact && !alike {
+		return
+	}
+	equal, broken := decodesTo(value, s.want.value)
+	s.note(clear && exact && !broken, equal, equal)
+}
+
+// namesParameter reports whether the name of a parameter, as sent, is one that
+// was asked for, or is so to some servers: whatever its case, with a broken
+// escape, or as the name of a list.
+func namesParameter(sent, want string) (exact, alike bool) {
+	exact = true
+	for at := 0; ; at++ {
+		switch {
+		case sent == "":
+			return exact && at == len(want), at == len(want)
+		case at == len(want):
+			c, _, _ := unescaped(sent)
+			return false, c == '['
+		}
+		c, n, ok := unescaped(sent)
+		if small(c) != small(want[at]) {
+			return false, false
+		}
+		exact = exact && ok && c == want[at]
+		sent = sent[n:]
+	}
+}
+
+// decodesTo reports whether a text with escapes stands for another, and whether
+// an escape is broken.
+func decodesTo(sent, want string) (equal, broken bool) {
+	equal = true
+	at := 0
+	for sent != "" {
+		c, n, ok := unescaped(sent)
+		broken = broken || !ok
+		equal = equal && at < len(want) && want[at] == c
+		at++
+		sent = sent[n:]
+	}
+	return equal && at == len(want), broken
+}
+
+// unescaped reads the first character of a text with escapes and says how long
+// it is; a broken escape stands for its percent sign.
+func unescaped(text string) (c byte, n int, ok bool) {
+	switch {
+	case text[0] != '%':
+		return text[0], 1, true
+	case len(text) < 3 || !isHex(text[1]) || !isHex(text[2]):
+		return '%', 1, false
+	}
+	return unhex(text[1])<<4 | unhex(text[2]), 3, true
+}
+
+// same reports whether two names are the same whatever their case.
+func same(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		if small(a[i]) != small(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func small(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c | 0x20
+	}
+	return c
+}
