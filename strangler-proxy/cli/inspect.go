@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,32 +29,33 @@ func (e *env) checkVerb() *cobra.Command {
 					tables += len(p.Data.Tables)
 				}
 			}
+			warnings := cfg.Warnings()
 			if e.json {
-				e.print(map[string]any{"ok": true, "capabilities": len(cfg.Capabilities), "routes": len(cfg.AllRoutes()), "tables": tables})
+				e.print(map[string]any{"ok": true, "capabilities": len(cfg.Capabilities), "routes": len(cfg.AllRoutes()), "tables": tables, "warnings": warnings})
 				return nil
 			}
 			fmt.Fprintf(e.out, "%s is valid: %d capabilities, %d routes, %d tables\n", e.config, len(cfg.Capabilities), len(cfg.AllRoutes()), tables)
+			for _, w := range warnings {
+				fmt.Fprintf(e.out, "warning: %s:%d: %s\n  hint: %s\n", filepath.Base(e.config), w.Line, w.Text, w.Hint)
+			}
 			return nil
 		})
 }
 
 func (e *env) explainVerb() *cobra.Command {
-	var headers []string
-	var host string
+	var asked question
 	cmd := verb("explain METHOD PATH", "Say who would answer a request, and why",
-		"explain asks the running strangler to decide about a request without sending it.\n\n  strangler explain GET /products/7 -H 'Cookie: shop_session=abc'", cobra.ExactArgs(2),
+		`explain asks the running strangler to decide about a request without sending it.
+
+  strangler explain GET /products/7 -H 'X-Version: 2' --cookie shop_session=abc --query kind=a`, cobra.ExactArgs(2),
 		func(cmd *cobra.Command, args []string) error {
 			client, _, err := e.client()
 			if err != nil {
 				return err
 			}
-			q := api.ExplainRequest{Method: strings.ToUpper(args[0]), Target: args[1], Host: host, Headers: map[string][]string{}}
-			for _, h := range headers {
-				name, value, ok := strings.Cut(h, ":")
-				if !ok {
-					return &api.Error{Text: fmt.Sprintf("-H %q: expected \"Name: value\"", h), Code: api.ExitNo}
-				}
-				q.Headers[strings.TrimSpace(name)] = append(q.Headers[strings.TrimSpace(name)], strings.TrimSpace(value))
+			q, err := asked.request(args[0], args[1])
+			if err != nil {
+				return err
 			}
 			var x proxy.Explanation
 			if err := client.Post(cmd.Context(), "/v1/explain", q, &x); err != nil {
@@ -74,9 +76,50 @@ func (e *env) explainVerb() *cobra.Command {
 			fmt.Fprintf(e.out, "  reason: %s\n", x.Decision.Reason)
 			return nil
 		})
-	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "a header of the request, \"Name: value\"; may be repeated")
-	cmd.Flags().StringVar(&host, "host", "localhost", "the Host of the request")
+	cmd.Flags().StringArrayVarP(&asked.headers, "header", "H", nil, "a header of the request, \"Name: value\"; may be repeated")
+	cmd.Flags().StringArrayVar(&asked.cookies, "cookie", nil, "a cookie of the request, NAME=VALUE; may be repeated")
+	cmd.Flags().StringArrayVar(&asked.query, "query", nil, "a query parameter of the request, NAME or NAME=VALUE, which is escaped; may be repeated")
+	cmd.Flags().StringVar(&asked.host, "host", "localhost", "the Host of the request")
 	return cmd
+}
+
+// question is what explain is told about a request by flags.
+type question struct {
+	host                    string
+	headers, cookies, query []string
+}
+
+// request puts the question together.
+func (q *question) request(method, target string) (api.ExplainRequest, error) {
+	out := api.ExplainRequest{Method: strings.ToUpper(method), Target: target, Host: q.host, Headers: map[string][]string{}}
+	for _, h := range q.headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return out, &api.Error{Text: fmt.Sprintf("-H %q: expected \"Name: value\"", h), Code: api.ExitNo}
+		}
+		out.Headers[strings.TrimSpace(name)] = append(out.Headers[strings.TrimSpace(name)], strings.TrimSpace(value))
+	}
+	for _, c := range q.cookies {
+		if name, _, ok := strings.Cut(c, "="); !ok || name == "" {
+			return out, &api.Error{Text: fmt.Sprintf("--cookie %q: expected NAME=VALUE", c), Code: api.ExitNo}
+		}
+	}
+	if len(q.cookies) > 0 {
+		out.Headers["Cookie"] = append(out.Headers["Cookie"], strings.Join(q.cookies, "; "))
+	}
+	before := "?"
+	if strings.Contains(target, "?") {
+		before = "&"
+	}
+	for _, parameter := range q.query {
+		name, value, given := strings.Cut(parameter, "=")
+		out.Target += before + url.QueryEscape(name)
+		if given {
+			out.Target += "=" + url.QueryEscape(value)
+		}
+		before = "&"
+	}
+	return out, nil
 }
 
 func (e *env) routesVerb() *cobra.Command {

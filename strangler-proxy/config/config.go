@@ -182,6 +182,19 @@ func (c *Config) AllRoutes() []route.Route {
 	return all
 }
 
+// Warnings lists what is no problem, and hardly what was meant: routes that can
+// never be chosen.
+func (c *Config) Warnings() []Problem {
+	table, _ := route.Compile(c.AllRoutes(), c.Paths)
+	all := []Problem{}
+	if table != nil { // else the file had problems
+		for _, p := range table.Shadowed() {
+			all = append(all, Problem{Line: p.Line, Text: p.Text, Hint: p.Hint})
+		}
+	}
+	return all
+}
+
 // Resolve makes a path of the file absolute.
 func (c *Config) Resolve(path string) string {
 	if path == "" || filepath.IsAbs(path) {

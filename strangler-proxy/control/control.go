@@ -120,6 +120,7 @@ func Start(ctx context.Context, o Options) (*Control, error) {
 	if err := c.begin(ctx, cfg); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
+	c.warn(cfg)
 	return c, nil
 }
 

@@ -93,6 +93,9 @@ func (c *Control) Reload(ctx context.Context) error {
 		return err
 	}
 	c.setProblem("")
+	if !same {
+		c.warn(cfg)
+	}
 	c.mu.Lock()
 	c.raw = raw
 	c.mu.Unlock()
@@ -145,6 +148,13 @@ func (c *Control) abandoned(ctx context.Context, cfg *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// warn logs what a file that is in force can hardly mean.
+func (c *Control) warn(cfg *config.Config) {
+	for _, w := range cfg.Warnings() {
+		c.o.Log.Warn("a route has no effect", "line", w.Line, "problem", w.Text, "hint", w.Hint)
+	}
 }
 
 func (c *Control) setProblem(text string) {

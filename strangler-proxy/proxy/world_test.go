@@ -155,7 +155,8 @@ func (w *world) obey(pairs ...string) {
 	w.t.Helper()
 	var routes []route.Route
 	for _, pair := range pairs {
-		id, word, _ := strings.Cut(pair, "=")
+		at := strings.LastIndexByte(pair, '=') // an ID may hold some itself
+		id, word := pair[:at], pair[at+1:]
 		r, err := route.Parse(id)
 		if err != nil {
 			w.t.Fatal(err)
