@@ -18,7 +18,8 @@ func words(t testing.TB, pairs ...string) map[string]route.Owner {
 	t.Helper()
 	all := map[string]route.Owner{}
 	for _, pair := range pairs {
-		id, word, _ := strings.Cut(pair, "=")
+		at := strings.LastIndexByte(pair, '=') // an ID may hold some itself
+		id, word := pair[:at], pair[at+1:]
 		owner, err := route.ParseOwner(word)
 		if err != nil {
 			t.Fatal(err)
@@ -54,6 +55,11 @@ func TestSetOwnersKeepsEveryOtherByte(t *testing.T) {
 			"    routes:\n      \"GET /a\": \"monolith\"\n      'GET /b': 'shadow'  # x\n",
 			"    routes:\n      \"GET /a\": \"canary 10%\"\n      'GET /b': 'service' # x\n",
 			[]string{"GET /a=canary 10%", "GET /b=service"},
+		},
+		"routes that ask for something": {
+			"    routes:\n      GET /a: monolith\n      GET  /a  header:X-Version=2 cookie:beta: monolith # why\n      \"GET /a query:kind=%22\": {owner: shadow, encoded_slash: true}\n",
+			"    routes:\n      GET /a: monolith\n      GET  /a  header:X-Version=2 cookie:beta: canary 5% # why\n      \"GET /a query:kind=%22\": {owner: service, encoded_slash: true}\n",
+			[]string{"GET /a header:X-Version=2 cookie:beta=canary 5%", "GET /a query:kind=%22=service"},
 		},
 		"line ends of another system, and trailing space": {
 			"    routes:\r\n      GET /a: monolith  \r\n      GET /b: monolith # é\r\n",

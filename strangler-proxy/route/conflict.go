@@ -31,7 +31,7 @@ func conflict(r, other *Route) Problem {
 		Text: fmt.Sprintf("route %q conflicts with %q (line %d): some requests meet both and neither is narrower", r.ID, other.ID, other.Line),
 		Hint: "remove one of them, or make one narrower",
 	}
-	if len(r.predicates) > 0 && len(other.predicates) > 0 {
+	if len(r.predicates) > 0 && len(other.predicates) > 0 && meetAlike(r, other) == equal {
 		p.Hint = "remove one of them, give one of them a predicate more, or let both ask for the same name with different values"
 	}
 	return p
@@ -117,17 +117,18 @@ func clash(a, b *Route) bool {
 	if a.host != b.host {
 		return false // a host is narrower than none; two hosts never meet
 	}
-	paths := relatePaths(a.segments, b.segments)
-	if paths == disjoint {
-		return false
-	}
-	switch combine(paths, relateMethods(a.method, b.method)) {
+	switch meetAlike(a, b) {
 	case equal:
 		return predicatesTie(a.predicates, b.predicates)
 	case overlapping:
 		return !apart(a.predicates, b.predicates)
 	}
 	return false
+}
+
+// meetAlike relates what two routes meet by path and method.
+func meetAlike(a, b *Route) relation {
+	return combine(relatePaths(a.segments, b.segments), relateMethods(a.method, b.method))
 }
 
 func relateMethods(a, b string) relation {

@@ -32,24 +32,21 @@ func (t *Table) Shadowed() []Problem {
 }
 
 // taking says what becomes of the requests that meet a route, unless some of
-// them reach it.
+// them reach it: of each other route that takes some, the first one.
 func (t *Table) taking(r *Route) (taking []string, chosen bool) {
+	told := map[*Route]bool{}
 	for _, path := range t.witnesses(r) {
-		q := r.witness(path)
-		other, err := t.Lookup(q)
-		said := ""
+		other, err := t.Lookup(r.witness(path))
 		switch {
-		case err != nil:
-			said = fmt.Sprintf("%s is refused because %v", q.Path, err)
 		case other == r:
 			return nil, true
-		case other == nil:
-			said = fmt.Sprintf("%s meets no route", q.Path)
-		default:
-			said = fmt.Sprintf("%q (line %d) takes %s", other.ID, other.Line, q.Path)
-		}
-		if !slices.Contains(taking, said) {
-			taking = append(taking, said)
+		case told[other]: // nil stands for a refusal
+		case err != nil:
+			told[nil] = true
+			taking = append(taking, fmt.Sprintf("%s is refused: %v", path, err))
+		case other != nil:
+			told[other] = true
+			taking = append(taking, fmt.Sprintf("%q (line %d) takes %s", other.ID, other.Line, path))
 		}
 	}
 	return taking, false
