@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/textproto"
 	"net/url"
 	"regexp"
 	"slices"
@@ -141,6 +142,7 @@ func interaction(key string, group []Exchange) contract.Interaction {
 	i.Pending = slices.ContainsFunc(first.Redacted, func(place string) bool {
 		return strings.HasPrefix(place, "request.") && !strings.HasPrefix(place, "request.header.")
 	})
+	i.Pending = !asked(first, &i.Request) || i.Pending
 	i.Response.Rules = rules(group)
 	return withText(i, group)
 }
@@ -165,6 +167,33 @@ func request(r Request) contract.Request {
 		out.Query = query
 	}
 	return out
+}
+
+// asked adds to a request what its route asks for: without it the request would
+// be another route's when it is repeated. It reports whether all of that is on
+// the tape; of a secret there is only the pseudonym.
+func asked(e Exchange, out *contract.Request) (whole bool) {
+	for _, ask := range e.Asks {
+		kind, rest, _ := strings.Cut(ask, ":")
+		name, value, valued := strings.Cut(rest, "=")
+		if kind == "query" {
+			continue // of which everything is repeated
+		}
+		if kind == "cookie" {
+			name, value = "Cookie", name+"="+value
+			if before := get(out.Header, name); before != "" {
+				value = before + "; " + value
+			}
+		} else if !valued {
+			value = get(e.Request.Header, name)
+			valued = !strings.Contains(value, "redacted-")
+		}
+		if !valued {
+			return false
+		}
+		out.Header[textproto.CanonicalMIMEHeaderKey(name)] = []string{value}
+	}
+	return true
 }
 
 // kept picks the headers that say something, without those redacted.

@@ -25,6 +25,7 @@ import (
 type Exchange struct {
 	At         time.Time `json:"at"`
 	Route      string    `json:"route,omitempty"` // the pattern that matched
+	Asks       []string  `json:"asks,omitempty"`  // what the route asks for beside method and path, such as header:X-Version=2
 	Capability string    `json:"capability,omitempty"`
 	Owner      string    `json:"owner,omitempty"` // who answered
 	Epoch      uint64    `json:"epoch,omitempty"`

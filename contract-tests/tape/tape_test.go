@@ -372,6 +372,27 @@ func TestRequestsThatCannotBeRepeatedArePending(t *testing.T) {
 	}
 }
 
+func TestWhatARouteAsksForIsRepeated(t *testing.T) {
+	for _, row := range []struct {
+		asks    []string
+		header  map[string][]string
+		want    map[string][]string
+		pending bool
+	}{
+		{[]string{"header:x-version=2", "query:kind=a"}, map[string][]string{"X-Version": {"2"}, "X-Other": {"3"}}, map[string][]string{"X-Version": {"2"}}, false},
+		{[]string{"header:X-Version"}, map[string][]string{"X-Version": {"7"}}, map[string][]string{"X-Version": {"7"}}, false},
+		{[]string{"cookie:beta=on", "cookie:theme=dark"}, map[string][]string{"Cookie": {"theme=dark; session=7; beta=on"}}, map[string][]string{"Cookie": {"beta=on; theme=dark"}}, false},
+		{[]string{"cookie:session"}, map[string][]string{"Cookie": {"session=7"}}, map[string][]string{}, true},
+		{[]string{"header:Authorization"}, map[string][]string{"Authorization": {"Bearer abcdefgh"}}, map[string][]string{}, true},
+	} {
+		e := redactor().Redact(tape.Exchange{Route: "GET /p", Asks: row.asks, Request: tape.Request{Method: "GET", Path: "/p", Query: "kind=a", Header: row.header}, Response: tape.Response{Status: 204}})
+		i := tape.Distill([]tape.Exchange{e}, "web", "shop").Interactions[0]
+		if diff := cmp.Diff(row.want, i.Request.Header); diff != "" || i.Pending != row.pending {
+			t.Errorf("%q: pending %v: %s", row.asks, i.Pending, diff)
+		}
+	}
+}
+
 func TestDistillingIsRepeatable(t *testing.T) {
 	exchanges := []tape.Exchange{recorded(1, `{"a":1}`), recorded(2, `{"b":1}`), recorded(3, `{"c":[]}`)}
 	if a, b := tape.Distill(exchanges, "w", "s"), tape.Distill(exchanges, "w", "s"); a.Digest() != b.Digest() {

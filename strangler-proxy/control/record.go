@@ -40,7 +40,7 @@ func (k *recorder) Observe(x *proxy.Exchange) {
 		return
 	}
 	to.Offer(tape.Exchange{
-		At: x.At, Route: x.Route.ID, Capability: x.Route.Capability, Owner: string(x.Decision.Side), Epoch: x.Decision.Epoch,
+		At: x.At, Route: x.Route.ID, Asks: x.Route.Predicates(), Capability: x.Route.Capability, Owner: string(x.Decision.Side), Epoch: x.Decision.Epoch,
 		Request:   tape.Request{Method: x.Method, Path: x.Path, Query: x.Query, Header: x.Header, Body: x.Body},
 		Response:  tape.Response{Status: x.Status, Header: x.Answer, Body: x.AnswerBody},
 		Truncated: x.Truncated,

@@ -29,6 +29,12 @@ var sources = [...]string{"header", "cookie", "query"}
 // String names what is asked for, without its value.
 func (p *predicate) String() string { return sources[p.of] + ":" + p.name }
 
+// Predicates returns the route's predicates as they were declared.
+func (r *Route) Predicates() []string {
+	words := strings.Fields(r.ID)
+	return words[len(words)-len(r.predicates):]
+}
+
 // acceptedPredicates is what an error message says about predicates.
 const acceptedPredicates = "accepted are header:NAME, cookie:NAME and query:NAME, each of them also with =VALUE"
 
