@@ -74,6 +74,9 @@ func (e *env) explainVerb() *cobra.Command {
 				fmt.Fprintf(e.out, "  route:  %s (%s, %s)\n", x.Route, x.Capability, x.Owner)
 			}
 			fmt.Fprintf(e.out, "  reason: %s\n", x.Decision.Reason)
+			for _, p := range x.Passed {
+				fmt.Fprintf(e.out, "  passed over: %s\n", p)
+			}
 			return nil
 		})
 	cmd.Flags().StringArrayVarP(&asked.headers, "header", "H", nil, "a header of the request, \"Name: value\"; may be repeated")

@@ -61,12 +61,17 @@ func (f *flight) find() error {
 		return err
 	}
 	f.path = path
-	q := route.Request{Method: f.asked.method, Host: f.asked.host, Path: path, Query: f.asked.query}
+	f.route, err = f.obeyed.Table.Lookup(f.question())
+	return err
+}
+
+// question is what a route is looked up by.
+func (f *flight) question() route.Request {
+	q := route.Request{Method: f.asked.method, Host: f.asked.host, Path: f.path, Query: f.asked.query}
 	if f.obeyed.Table.Asks() {
 		q.Header = f.asked.fields.All()
 	}
-	f.route, err = f.obeyed.Table.Lookup(q)
-	return err
+	return q
 }
 
 // decide fills in who answers, waiting where nobody may yet. The flight is

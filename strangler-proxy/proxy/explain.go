@@ -16,6 +16,7 @@ type Explanation struct {
 	Decision   route.Decision `json:"decision"`
 	URL        string         `json:"url"`
 	Refused    string         `json:"refused,omitempty"`
+	Passed     []string       `json:"passed,omitempty"` // routes that ask for what the request lacks
 }
 
 // Explain decides about a request without sending it.
@@ -29,6 +30,9 @@ func (p *Proxy) Explain(r *http.Request) Explanation {
 		return Explanation{Path: f.path, Refused: err.Error()}
 	}
 	e := Explanation{Path: f.path}
+	if f.path != "*" {
+		_, e.Passed, _ = f.obeyed.Table.Explain(f.question())
+	}
 	e.Decision, e.URL = route.Decide(nil, r.Method, route.Client{}, route.Capability{}), f.obeyed.Monolith.URL.String()
 	if f.route == nil {
 		return e

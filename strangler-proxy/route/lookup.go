@@ -18,6 +18,27 @@ type Request struct {
 // would not: of the path, or of what predicates ask for.
 func (t *Table) Lookup(q Request) (*Route, error) {
 	s := search{Table: t, request: q}
+	return s.lookup()
+}
+
+// Explain does what Lookup does, and says which routes were passed over because
+// the request lacks what they ask for.
+func (t *Table) Explain(q Request) (r *Route, passed []string, err error) {
+	s := search{Table: t, request: q, passed: &passed}
+	r, err = s.lookup()
+	return r, passed, err
+}
+
+// search is one lookup under way.
+type search struct {
+	*Table
+	request Request
+	doubt   error     // why it cannot be told which route is met; the search ends with it
+	passed  *[]string // where to say which routes were passed over; nil: nowhere
+}
+
+func (s *search) lookup() (*Route, error) {
+	q := &s.request
 	r := s.find(q.Path)
 	if s.doubt != nil {
 		return nil, s.doubt
@@ -39,13 +60,6 @@ func (t *Table) Lookup(q Request) (*Route, error) {
 		}
 	}
 	return r, nil
-}
-
-// search is one lookup under way.
-type search struct {
-	*Table
-	request Request
-	doubt   error // why it cannot be told which route is met; the search ends with it
 }
 
 func (s *search) find(path string) *Route {

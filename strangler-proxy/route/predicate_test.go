@@ -123,6 +123,18 @@ func TestWithoutPredicatesNothingOfARequestIsRefusedForThem(t *testing.T) {
 	}
 }
 
+func TestAskingAllocatesNothing(t *testing.T) {
+	table := compile(t, route.Profile{}, "GET /invoices", "GET /invoices header:X-Version=2 cookie:beta query:kind=a")
+	q := route.Request{Method: "GET", Host: "shop", Path: "/invoices", Query: "page=2&k%69nd=a", Header: lines{"Accept: */*", "X-Version: 2", "Cookie: session=1; beta=on"}}
+	if n := testing.AllocsPerRun(100, func() {
+		if r, err := table.Lookup(q); err != nil || r.ID == "GET /invoices" {
+			t.Fatal(r, err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestANarrowerPathWinsWhateverPredicatesAsk(t *testing.T) {
 	table := compile(t, route.Profile{}, "GET /{any} header:X-Version", "GET /invoices cookie:beta", "GET /{any}")
 	for want, fields := range map[string]lines{

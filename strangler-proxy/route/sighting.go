@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +28,7 @@ func (s *search) holds(r *Route) bool {
 		p := &r.predicates[i]
 		switch p.judge(&s.request) {
 		case no:
+			s.pass(r, i)
 			return false
 		case unclear:
 			doubtful = p
@@ -37,6 +39,17 @@ func (s *search) holds(r *Route) bool {
 	}
 	s.doubt = fmt.Errorf("whether the request meets route %q depends on who reads it: %s is there more than once, or in a spelling that servers read differently", r.ID, doubtful)
 	return false
+}
+
+// pass says that a route is passed over for one of its predicates.
+func (s *search) pass(r *Route, predicate int) {
+	if s.passed == nil {
+		return
+	}
+	said := fmt.Sprintf("route %q asks for %s", r.ID, r.Predicates()[predicate])
+	if !slices.Contains(*s.passed, said) {
+		*s.passed = append(*s.passed, said)
+	}
 }
 
 // answer is what a predicate says of a request.
