@@ -162,7 +162,7 @@ func (s *sighting) cookie(text string, clear bool) {
 	text = strings.Trim(text, " \t")
 	name, value, named := strings.Cut(text, "=")
 	if name != s.want.name {
-		if !same(strings.Trim(name, " \t"), s.want.name) {
+		if exact, alike := namesParameter(strings.Trim(name, " \t"), s.want.name); !exact && !alike {
 			return
 		}
 		clear = false
@@ -171,17 +171,29 @@ func (s *sighting) cookie(text string, clear bool) {
 	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
 		bare = value[1 : n-1]
 	}
-	alike, _ := decodesTo(bare, s.want.value)
-	s.note(clear && named, value == s.want.value, bare == s.want.value || alike)
+	alike, _ := decodesTo(strings.Trim(value, `"`), s.want.value)
+	s.note(clear && named && ordinary(bare), value == s.want.value, bare == s.want.value || alike)
+}
+
+// ordinary reports whether a cookie's value has nothing that makes some servers
+// leave the cookie out: RFC 6265, 4.1.1.
+func ordinary(value string) bool {
+	for i := 0; i < len(value); i++ {
+		if c := value[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // query looks at a query. Some servers take a semicolon for the end of a
-// parameter as well.
+// parameter as well, and some leave a parameter out that has one.
 func (s *sighting) query(list string) {
 	for list != "" {
 		one, rest, _ := strings.Cut(list, "&")
-		s.parameter(one, true)
-		if strings.IndexByte(one, ';') >= 0 {
+		divided := strings.IndexByte(one, ';') >= 0
+		s.parameter(one, !divided)
+		if divided {
 			for part := range strings.SplitSeq(one, ";") {
 				s.parameter(part, false)
 			}
@@ -200,7 +212,7 @@ func (s *sighting) parameter(text string, clear bool) {
 	s.note(clear && exact && !broken, equal, equal)
 }
 
-// namesParameter reports whether the name of a parameter, as sent, is one that
+// namesParameter reports whether the name of a parameter, as sent, is the one that
 // was asked for, or is so to some servers: whatever its case, with a broken
 // escape, or as the name of a list.
 func namesParameter(sent, want string) (exact, alike bool) {
