@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -276,4 +277,34 @@ func fences(t *testing.T, w *shop.World) (monolith, service bool) {
 		return counts["billing"] == 1
 	}
 	return fenced(filepath.Base("shop.db")), fenced("billing.db")
+}
+
+// TestAWorldWhosePortWasTakenFindsAnotherAndSeedsItsDatabaseOnce takes the
+// proxy's port between its choice and its use, with a database that outlives the
+// first try.
+func TestAWorldWhosePortWasTakenFindsAnotherAndSeedsItsDatabaseOnce(t *testing.T) {
+	var taken net.Listener
+	take := func(text string) string {
+		if taken == nil {
+			_, after, _ := strings.Cut(text, "\nlisten: ")
+			addr, _, _ := strings.Cut(after, "\n")
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				t.Error(err)
+				return text
+			}
+			t.Cleanup(func() { l.Close() })
+			taken = l
+		}
+		return text
+	}
+	w := world(t, shop.Options{Size: 20, Database: "sqlite:" + filepath.Join(t.TempDir(), "shop.db"), Edit: take})
+	if w.Addr.Proxy == taken.Addr().String() {
+		t.Error("the proxy is said to listen on a port that another process has")
+	}
+	if res, err := http.Get(w.Proxy.URL + "/products/7"); err != nil {
+		t.Error(err)
+	} else {
+		res.Body.Close()
+	}
 }

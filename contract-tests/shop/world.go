@@ -72,23 +72,8 @@ func Build(ctx context.Context, dir string) error {
 	})
 }
 
-// Start makes a world in a new temporary folder and starts its processes. Where
-// another process was faster to take one of the free ports, it tries again.
+// Start makes a world in a new temporary folder and starts its processes.
 func Start(ctx context.Context, o Options) (*World, error) {
-	const tries = 3
-	for try := 1; ; try++ {
-		w, err := start(ctx, o)
-		if err == nil || try == tries || !portTaken(err) {
-			return w, err
-		}
-	}
-}
-
-func portTaken(err error) bool {
-	return strings.Contains(err.Error(), "address already in use") || strings.Contains(err.Error(), "taken by another process")
-}
-
-func start(ctx context.Context, o Options) (*World, error) {
 	dir, err := os.MkdirTemp("", "strangler-shop-")
 	if err != nil {
 		return nil, err
@@ -114,10 +99,7 @@ func (w *World) begin(ctx context.Context) error {
 	if w.o.Log == nil {
 		w.o.Log = io.Discard
 	}
-	if err := w.reserve(); err != nil {
-		return err
-	}
-	if err := w.configure(); err != nil {
+	if err := os.CopyFS(w.Dir, files); err != nil {
 		return err
 	}
 	if err := w.seed(ctx, w.o.Database, w.o.Size); err != nil {
@@ -128,7 +110,33 @@ func (w *World) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.startAll(ctx)
+	return w.settle(ctx)
+}
+
+// settle finds ports and starts the processes on them. Where another process
+// was faster to take one of the ports, it tries others; the databases were
+// seeded before, and once.
+func (w *World) settle(ctx context.Context) error {
+	const tries = 3
+	for try := 1; ; try++ {
+		if err := w.reserve(); err != nil {
+			return err
+		}
+		if err := w.configure(); err != nil {
+			return err
+		}
+		err := w.startAll(ctx)
+		if err == nil || try == tries || !portTaken(err) {
+			return err
+		}
+		if err := w.stop(); err != nil {
+			return err
+		}
+	}
+}
+
+func portTaken(err error) bool {
+	return strings.Contains(err.Error(), "address already in use") || strings.Contains(err.Error(), "taken by another process")
 }
 
 // reserve picks free ports.
@@ -144,16 +152,13 @@ func (w *World) reserve() error {
 	return nil
 }
 
-// configure writes the shop's files, with the ports of this world.
+// configure writes the shop's strangler.yaml, with the ports of this world.
 func (w *World) configure() error {
-	if err := os.CopyFS(w.Dir, files); err != nil {
-		return err
-	}
-	path := filepath.Join(w.Dir, "strangler.yaml")
-	raw, err := os.ReadFile(path)
+	raw, err := files.ReadFile("strangler.yaml")
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(w.Dir, "strangler.yaml")
 	text := strings.NewReplacer(
 		"127.0.0.1:8080", w.Addr.Proxy, "127.0.0.1:8079", w.Addr.Admin, "127.0.0.1:9000", w.Addr.Monolith,
 		"127.0.0.1:9101", w.Addr.Catalog, "127.0.0.1:9102", w.Addr.Billing, "127.0.0.1:9103", w.Addr.Link,
@@ -271,16 +276,23 @@ func (w *World) Count(ctx context.Context, file, query string) (counts map[strin
 	return counts, rows.Err()
 }
 
-// Close ends every process and removes the folder, unless it is to be kept.
-func (w *World) Close(keep bool) error {
+// stop ends every process.
+func (w *World) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var errs []error
-	for _, p := range []*harness.Process{w.Proxy, w.Billing, w.Catalog, w.Monolith, w.ScratchBilling, w.ScratchMonolith} {
-		if p != nil {
-			errs = append(errs, p.Stop(ctx))
+	for _, p := range []**harness.Process{&w.Proxy, &w.Billing, &w.Catalog, &w.Monolith, &w.ScratchBilling, &w.ScratchMonolith} {
+		if *p != nil {
+			errs = append(errs, (*p).Stop(ctx))
+			*p = nil
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// Close ends every process and removes the folder, unless it is to be kept.
+func (w *World) Close(keep bool) error {
+	errs := []error{w.stop()}
 	if w.logs != nil {
 		errs = append(errs, w.logs.Close())
 	}
