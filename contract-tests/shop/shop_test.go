@@ -302,9 +302,12 @@ func TestAWorldWhosePortWasTakenFindsAnotherAndSeedsItsDatabaseOnce(t *testing.T
 	if w.Addr.Proxy == taken.Addr().String() {
 		t.Error("the proxy is said to listen on a port that another process has")
 	}
-	if res, err := http.Get(w.Proxy.URL + "/products/7"); err != nil {
-		t.Error(err)
-	} else {
-		res.Body.Close()
+	res, err := http.Get(w.Proxy.URL + "/products/7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("the shop that was found answers %s", res.Status)
 	}
 }

@@ -106,6 +106,9 @@ func llhttpCases(t *testing.T) []llhttpCase {
 	if dir == "" {
 		dir = llhttpCorpus
 		if _, err := os.Stat(dir); err != nil {
+			if slices.Contains(strings.Split(os.Getenv("STRANGLER_TEST_REQUIRE"), ","), "llhttp") {
+				t.Fatalf("the cases of llhttp are required (set STRANGLER_LLHTTP_CORPUS to their folder): %v", err)
+			}
 			t.Skipf("the cases of llhttp are not here (set STRANGLER_LLHTTP_CORPUS to their folder): %v", err)
 		}
 	}
