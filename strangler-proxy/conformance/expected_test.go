@@ -26,8 +26,6 @@ var pending = []failing{}
 var defects = []failing{
 	{"TestConformance/http* to h2*/a refusal before the body keeps the body at the client", "net/http's HTTP/2 transport sends the body without waiting for the backend's 100 Continue"},
 	{"TestAnswersThatBreakOffOpenTheBreaker/h2*", "over HTTP/2 a backend has done well as soon as its answer has begun"},
-	{"TestHostileAndClumsyInputs/HTTP/2: a method that HTTP/1.1 cannot carry", "net/http refuses to send it, which counts as the backend's failure and opens its breaker"},
-	{"TestHostileAndClumsyInputs/HTTP/2: an authority that is no host", "it is routed by as it is, and the backend is told an empty host"},
 	{"TestHostileAndClumsyInputs/HTTP/2: a body that stops", "limits.body_timeout is looked after over HTTP/1.1 only"},
 }
 

@@ -38,6 +38,7 @@ var (
 	errNominated     = &Refusal{400, "connection-nominates", "Connection names a field that is not about the connection"}
 	errNominations   = &Refusal{400, "too-many-nominations", "Connection names more than 16 fields"}
 	errExpect        = &Refusal{417, "expect", "nothing but 100-continue can be expected"}
+	errUpgrades      = &Refusal{400, "several-upgrades", "there is more than one Upgrade field"}
 	errChunkSize     = &Refusal{400, "chunk-size", "the size of a chunk is not a hexadecimal number of bytes"}
 	errChunkLine     = &Refusal{400, "chunk-line", "a chunk's line is not ended by a carriage return and a line feed, or has control characters"}
 	errChunkLong     = &Refusal{400, "chunk-line-too-long", "the line before a chunk is longer than 256 bytes"}
@@ -51,7 +52,7 @@ func Refusals() []Refusal {
 	for _, r := range []*Refusal{
 		errBareCR, errBareLF, errRequestLine, errMethod, errConnect, errVersion, errTarget, errTargetLong, errAuthority, errFold, errName,
 		errValue, errHeadLong, errFields, errHostMissing, errHosts, errHost, errLength, errLengths, errLengthChunked, errEncoding, errCoding,
-		errOldEncoding, errNominated, errNominations, errExpect, errChunkSize, errChunkLine, errChunkLong, errChunkEnd, errTrailers,
+		errOldEncoding, errNominated, errNominations, errExpect, errUpgrades, errChunkSize, errChunkLine, errChunkLong, errChunkEnd, errTrailers,
 	} {
 		list = append(list, *r)
 	}

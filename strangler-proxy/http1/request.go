@@ -20,10 +20,11 @@ type Request struct {
 	Continue       bool    // a body follows when 100 (Continue) has been answered
 	Trailers       bool    // the client takes trailers
 
-	kinds []kind
-	hosts int
-	te    int
-	cl    int
+	kinds    []kind
+	hosts    int
+	te       int
+	cl       int
+	upgrades int
 }
 
 // Hop reports whether a field is about this connection, and not passed on.
@@ -94,7 +95,7 @@ func (r *Request) requestLine(line string) error {
 	if !ok {
 		return errRequestLine
 	}
-	if method == "" || len(method) > 32 || !all(method, inName) {
+	if !isMethod(method) {
 		return errMethod
 	}
 	target, version, ok := strings.Cut(rest, " ")
@@ -113,11 +114,14 @@ func (r *Request) requestLine(line string) error {
 	return r.target(target)
 }
 
+// isMethod reports whether a text may be a method: RFC 9110, 9.1, and short.
+func isMethod(text string) bool { return text != "" && len(text) <= 32 && all(text, inName) }
+
 // target takes the target of a request line apart: a path, an absolute URL, or
 // the * of OPTIONS.
 func (r *Request) target(target string) error {
 	for i := 0; i < len(target); i++ {
-		if c := target[i]; c <= 0x20 || c == 0x7f {
+		if c := target[i]; c <= 0x20 || c == 0x7f || c == '#' {
 			return errTarget
 		}
 	}
@@ -179,15 +183,20 @@ func parseField(line string) (Field, error) {
 		return Field{}, errName
 	}
 	value := trim(line[colon+1:])
+	return Field{Name: line[:colon], Value: value}, checkValue(value)
+}
+
+// checkValue refuses a value with bytes that none may have.
+func checkValue(value string) error {
 	for i := 0; i < len(value); i++ {
 		if classes[value[i]]&inValue == 0 {
 			if value[i] == '\r' {
-				return Field{}, errBareCR
+				return errBareCR
 			}
-			return Field{}, errValue
+			return errValue
 		}
 	}
-	return Field{Name: line[:colon], Value: value}, nil
+	return nil
 }
 
 // look notes what a field says about the connection or the body.
@@ -210,6 +219,10 @@ func (r *Request) look(f Field) (kind, error) {
 				return plain, errExpect
 			}
 			r.Continue = true
+		}
+	case 7:
+		if SameName(f.Name, "Upgrade") {
+			return hop, r.upgrade()
 		}
 	case 14:
 		if SameName(f.Name, "Content-Length") {
@@ -236,6 +249,14 @@ func (r *Request) host(value string) error {
 		return errAuthority
 	}
 	r.hosts, r.Host = 1, value
+	return nil
+}
+
+func (r *Request) upgrade() error {
+	if r.upgrades > 0 {
+		return errUpgrades
+	}
+	r.upgrades = 1
 	return nil
 }
 

@@ -90,6 +90,12 @@ var (
 
 // ServeHTTP decides, holds, forwards: for requests that net/http has read.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var refusal *http1.Refusal
+	if errors.As(http1.Vet(r.Method, r.RequestURI, r.Host, r.Header, p.o.Limits.parser()), &refusal) {
+		p.Refused(refusal.Reason) // no backend may be blamed for what it cannot be told
+		refuse(w, refusal.Status, refusal.Text)
+		return
+	}
 	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	out := &answer{ResponseWriter: w, flight: f}
 	// What the backend does not say, net/http would make up.
