@@ -31,6 +31,7 @@ type conn struct {
 	res    http1.Response
 	flight flight
 	body   body           // the request's
+	sent   bool           // it has been sent on to its end
 	up     *upstream.Conn // the backend's connection, while one is held
 	ear    *ear           // nil: nobody listens
 	last   bool           // the connection ends after this answer
@@ -130,7 +131,7 @@ func (c *conn) begin() {
 		method: r.Method, host: r.Host, target: r.Path, query: r.Query, length: r.Length, upgrade: r.Upgrade != "", fields: c,
 	}, from: c.from, told: c.told[:0]}
 	c.body = body{chunked: r.Length < 0, left: max(r.Length, 0), done: r.Length == 0, limit: c.proxy.o.Limits.Body}
-	c.last, c.begun, c.unframed = r.Close, false, false
+	c.last, c.begun, c.unframed, c.sent = r.Close, false, false, false
 	c.observers, c.wantBody, c.wantAnswer, c.header, c.answered = nil, nil, nil, nil, nil
 	c.out = pool.Get().(*[bufferSize]byte)[:0]
 }

@@ -18,7 +18,8 @@ import (
 // request's body are its own.
 type ear struct {
 	stop atomic.Bool
-	sent atomic.Bool   // the request's body has been sent on to its end
+	read atomic.Bool   // the request's body has been read to its end
+	sent bool          // and sent on; known when done is closed
 	done chan struct{} // closed when it has ended
 	gone chan struct{} // closed when the client has gone, or its body is no good
 	err  error         // why; set before gone is closed
@@ -43,8 +44,8 @@ var past = time.Unix(1, 0)
 // listen starts an ear. What is left of the body goes to a sink, framed for
 // HTTP/1.1 or bare; without a sink it stays where it is.
 func (c *conn) listen(to sink, framed bool, part func()) {
-	e := &ear{done: make(chan struct{}), gone: make(chan struct{}), part: part}
-	e.sent.Store(c.body.done)
+	e := &ear{done: make(chan struct{}), gone: make(chan struct{}), part: part, sent: c.sent}
+	e.read.Store(c.body.done)
 	c.ear = e
 	go func() {
 		defer close(e.done)
@@ -56,8 +57,8 @@ func (c *conn) listen(to sink, framed bool, part func()) {
 				}
 				return
 			}
+			e.sent = true
 		}
-		e.sent.Store(c.body.done)
 		c.watch(e)
 	}()
 }
@@ -80,19 +81,20 @@ func (c *conn) hush() {
 		c.up.Conn.SetWriteDeadline(past) // beneath what the ear may be noting
 	}
 	<-e.done
-	c.ear = nil
+	c.ear, c.sent = nil, e.sent
 	if c.up != nil {
 		c.up.SetWriteDeadline(time.Time{})
 	}
 	c.client.SetReadDeadline(time.Time{})
 }
 
-// sent reports whether the request's body has been sent on to its end.
-func (c *conn) sent() bool {
+// read reports whether the request's body has been read to its end, so that
+// what comes next is another request.
+func (c *conn) read() bool {
 	if c.ear == nil {
 		return c.body.done
 	}
-	return c.ear.sent.Load()
+	return c.ear.read.Load()
 }
 
 // left reports why the client is not there any more; nil while it is.
@@ -145,6 +147,7 @@ func (c *conn) sendRest(e *ear, to sink, framed bool) error {
 		var err error
 		out, used, err = c.body.append(out[:0], c.in.unread(), framed, c.wantBody)
 		c.in.use(used)
+		e.read.Store(c.body.done)
 		if err != nil {
 			return &clientFault{err}
 		}
@@ -216,6 +219,7 @@ func (c *conn) spliceBody(e *ear, to sink) error {
 	n, err := to.(io.ReaderFrom).ReadFrom(&lot)
 	c.body.left -= n
 	c.body.done = c.body.left == 0
+	e.read.Store(c.body.done)
 	switch {
 	case err == nil && n == 0:
 		return &clientFault{errGone}

@@ -16,7 +16,7 @@ func (c *conn) passOn() error {
 	a := body{chunked: c.res.Length == http1.Chunked, open: c.res.Length == http1.UntilClose, left: max(c.res.Length, 0), done: c.res.Length == 0}
 	framed := (a.chunked || a.open) && c.req.Minor > 0
 	c.unframed = (a.chunked || a.open) && !framed
-	if c.unframed || !c.sent() {
+	if c.unframed || !c.read() {
 		c.last = true
 	}
 	if c.wantAnswer != nil {

@@ -190,7 +190,7 @@ func (c *conn) send() error {
 	if _, err := c.up.Write(c.out); err != nil {
 		return err
 	}
-	if !c.body.done {
+	if c.sent = c.body.done; !c.sent {
 		up := c.up
 		c.listen(up, true, func() { up.Close() })
 	}
@@ -291,7 +291,7 @@ func (c *conn) settle() {
 		c.last = true
 		c.up.Close()
 		c.client.Linger()
-	case c.res.Close || len(c.back.unread()) > 0:
+	case !c.sent, c.res.Close, len(c.back.unread()) > 0:
 		c.up.Close()
 	default:
 		c.up.Keep()
