@@ -41,9 +41,12 @@ func (c *Control) findings(ctx context.Context, p *config.Capability, routeID st
 	var all []api.Finding
 	for _, gate := range gates {
 		f := c.finding(ctx, p, routeID, gate)
+		if gate == "shadow" {
+			f.Route = routeID
+		}
 		if !f.Open() {
 			if w, ok := p.Waiver(gate, time.Now()); ok {
-				f = api.Finding{Gate: gate, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", gate, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
+				f = api.Finding{Gate: gate, Route: f.Route, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", gate, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
 			}
 		}
 		all = append(all, f)
@@ -155,8 +158,10 @@ func (c *Control) dataGate(ctx context.Context, p *config.Capability) api.Findin
 	if p.Data == nil {
 		return f
 	}
-	st, err := c.engine.Status(ctx, p.Name)
+	st, err := c.moveOf(ctx, p)
 	switch {
+	case errors.Is(err, errUnserved):
+		f.Verdict, f.Text, f.Command = api.Missing, err.Error(), "strangler serve"
 	case err != nil:
 		f.Verdict, f.Text = api.Missing, err.Error()
 	case st.State == "complete":
@@ -193,8 +198,10 @@ func nextDataCommand(name, state string) string {
 
 func (c *Control) verifyGate(ctx context.Context, p *config.Capability) api.Finding {
 	f := api.Finding{Gate: "verify", Verdict: api.Missing, Command: "strangler data verify " + p.Name}
-	st, err := c.engine.Status(ctx, p.Name)
+	st, err := c.moveOf(ctx, p)
 	switch {
+	case errors.Is(err, errUnserved):
+		f.Text, f.Command = err.Error(), "strangler serve"
 	case err != nil:
 		f.Text = err.Error()
 	case !st.Rest() || st.Verified.IsZero():
