@@ -23,8 +23,7 @@ type failing struct {
 var pending = []failing{}
 
 // defects lists what is there and does the wrong thing.
-var defects = []failing{
-}
+var defects = []failing{}
 
 // met notes which lines of the tables belonged to a test that ran.
 var met sync.Map
