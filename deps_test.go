@@ -51,6 +51,7 @@ strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-
 strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
+strangler-proxy/evidence/    : strangler-proxy/control contract-tests/contract contract-tests/verify contract-tests/compare contract-tests/match migrations/ledger migrations/engine
 strangler-proxy/cli/         : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/             : strangler-proxy/cli
 

@@ -93,7 +93,7 @@ func anchors(text string) []string {
 var command = regexp.MustCompile("(?m)(?:^|^\\$ |^#+ |: |`)strangler ([a-z-]+)(?: ([a-z-]+))?")
 
 // groups are the verbs whose next word is a verb as well.
-var groups = []string{"data", "contract", "chaos"}
+var groups = []string{"data", "contract", "chaos", "evidence"}
 
 func TestEveryVerbOfTheDocsExists(t *testing.T) {
 	known := map[string]bool{}
