@@ -61,6 +61,7 @@ func (c *conn) relay() {
 func (c *conn) fallBack(err error) {
 	f := &c.flight
 	f.fellBack = err.Error()
+	f.target.FellBack()
 	c.proxy.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	f.target, f.other = f.other, nil
 }
@@ -105,13 +106,17 @@ func (c *conn) exchange(again bool) (err error) {
 	outcome := upstream.Failed
 	defer func() {
 		var fault *clientFault
-		if err != nil && (c.left() != nil || errors.As(err, &fault)) {
+		switch {
+		case err != nil && (c.left() != nil || errors.As(err, &fault)):
 			outcome = upstream.Undecided
+		case errors.Is(err, upstream.ErrSlow):
+			outcome = upstream.Slow
 		}
 		attempt.End(outcome)
 	}()
 	c.up, err = attempt.Conn(context.Background(), again)
 	if err != nil {
+		outcome = upstream.Unconnected(err)
 		return err
 	}
 	if err := c.send(); err != nil {
@@ -122,9 +127,6 @@ func (c *conn) exchange(again bool) (err error) {
 		limit = f.obeyed.FallbackAfter
 	}
 	if err := c.readAnswer(limit); err != nil {
-		if errors.Is(err, upstream.ErrSlow) {
-			outcome = upstream.Slow
-		}
 		return err
 	}
 	if f.other != nil && excuses(c.res.Status) {
