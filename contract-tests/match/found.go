@@ -39,8 +39,8 @@ func (l List) filter(keep func(Kind) bool) List {
 	return kept
 }
 
-// has reports whether one of the matchers is of this kind.
-func (l List) has(k Kind) bool {
+// Has reports whether one of the matchers is of this kind.
+func (l List) Has(k Kind) bool {
 	for _, m := range l.Matchers {
 		if m.Kind == k {
 			return true
@@ -67,7 +67,7 @@ type Found struct {
 }
 
 // Has reports whether a matcher of this kind was written for the value itself.
-func (f Found) Has(k Kind) bool { return !f.Cascaded && f.List.has(k) }
+func (f Found) Has(k Kind) bool { return !f.Cascaded && f.List.Has(k) }
 
 // Get returns the matcher of this kind that was written for the value itself.
 func (f Found) Get(k Kind) (Matcher, bool) {

@@ -227,10 +227,10 @@ func (r Rules) withBody(rules []Rule) Rules {
 
 // noted remembers what kinds of matcher there are that change how one walks.
 func (r Rules) noted() Rules {
-	r.absent, r.ids = false, r.path.has(ID)
+	r.absent, r.ids = false, r.path.Has(ID)
 	for i := range r.body {
-		r.absent = r.absent || r.body[i].has(Absent)
-		r.ids = r.ids || r.body[i].has(ID)
+		r.absent = r.absent || r.body[i].Has(Absent)
+		r.ids = r.ids || r.body[i].Has(ID)
 		for _, m := range r.body[i].Matchers {
 			for _, v := range m.Variants {
 				r.ids = r.ids || v.Rules.ids
@@ -239,7 +239,7 @@ func (r Rules) noted() Rules {
 	}
 	for _, lists := range []map[string]List{r.header, r.query, r.metadata} {
 		for _, list := range lists {
-			r.ids = r.ids || list.has(ID)
+			r.ids = r.ids || list.Has(ID)
 		}
 	}
 	return r
