@@ -382,6 +382,9 @@ type Fickle interface {
 	// Away reports whether an error means that the database could not be
 	// reached or went away, so that trying again later may help.
 	Away(err error) bool
+	// Refresh lets go of connections that have broken unnoticed, so that what
+	// comes next does not meet them.
+	Refresh(ctx context.Context)
 }
 
 // Lagging is offered by a database that others replicate.
