@@ -18,6 +18,7 @@ import (
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control"
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/evidence"
 )
 
 func (e *env) contractVerb() *cobra.Command {
@@ -223,9 +224,17 @@ func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Ca
 	if err != nil {
 		return "", err
 	}
+	clean, err := cleaner(cfg)
+	if err != nil {
+		return "", err
+	}
+	details, err := evidence.ContractDetails(r, clean)
+	if err != nil {
+		return "", err
+	}
 	q := api.EvidenceRequest{
 		Capability: p.Name, Kind: "contract", Verdict: r.Verdict, Contract: digest, Config: p.Digest(), By: who(),
-		Summary: fmt.Sprintf("%d of %d interactions hold on both sides", r.Passed, len(r.Interactions)), Details: raw(r.Verdicts()),
+		Summary: fmt.Sprintf("%d of %d interactions hold on both sides", r.Passed, len(r.Interactions)), Details: details,
 	}
 	for _, t := range targets {
 		side, into := cfg.Monolith, &q.MonolithBuild
