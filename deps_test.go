@@ -30,9 +30,11 @@ migrations/engine/           : migrations/
 # The proof half knows neither routes nor data moves.
 contract-tests/match/        :
 contract-tests/compare/      : contract-tests/match
-contract-tests/contract/     : contract-tests/match
+contract-tests/generator/    : contract-tests/match
+contract-tests/contract/     : contract-tests/match contract-tests/generator
+contract-tests/sequential/   :
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
-contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare
+contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
 contract-tests/harness/      : *
@@ -50,6 +52,7 @@ strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-
 strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/socket strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
+strangler-proxy/evidence/    : strangler-proxy/control contract-tests/contract contract-tests/verify contract-tests/compare contract-tests/match migrations/ledger migrations/engine
 strangler-proxy/cli/         : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/             : strangler-proxy/cli
 
@@ -65,7 +68,7 @@ scripts/                     : *
 
 // pure packages do no I/O: they import none of these.
 const (
-	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare"
+	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential"
 	impure = "os net net/http database/sql os/exec io/fs syscall"
 )
 

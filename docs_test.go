@@ -90,10 +90,10 @@ func anchors(text string) []string {
 
 // command finds where a text names the command with a verb: typed at a prompt
 // or in a line of its own, in a hint, in a heading, or set as code.
-var command = regexp.MustCompile("(?m)(?:^|^\\$ |^#+ |: |`)strangler ([a-z]+)(?: ([a-z]+))?")
+var command = regexp.MustCompile("(?m)(?:^|^\\$ |^#+ |: |`)strangler ([a-z-]+)(?: ([a-z-]+))?")
 
 // groups are the verbs whose next word is a verb as well.
-var groups = []string{"data", "contract", "chaos"}
+var groups = []string{"data", "contract", "chaos", "evidence"}
 
 func TestEveryVerbOfTheDocsExists(t *testing.T) {
 	known := map[string]bool{}

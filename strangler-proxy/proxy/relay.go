@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/http1"
-	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/socket"
 	"stranglerfig/strangler-proxy/upstream"
 )
@@ -48,7 +47,7 @@ func (c *conn) relay() {
 			c.fallBack(err)
 			again = false
 			continue
-		case !again && c.repeatable(err) && f.target.Retry():
+		case !again && mayRepeat(f.target, c.req.Method, c.req.Length != 0, err):
 			again = true
 			continue
 		}
@@ -65,17 +64,6 @@ func (c *conn) fallBack(err error) {
 	f.fellBack = err.Error()
 	c.proxy.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	f.target, f.other = f.other, nil
-}
-
-// repeatable reports whether a request that failed may be sent once more to
-// the backend that owns it: nothing of it was sent, or it only reads and has
-// no body.
-func (c *conn) repeatable(err error) bool {
-	var notSent *upstream.NotSentError
-	if errors.As(err, &notSent) {
-		return !errors.Is(err, upstream.ErrOpen) && c.ear == nil
-	}
-	return route.Reads(c.req.Method) && c.req.Length == 0 && !errors.Is(err, upstream.ErrSlow) && !errors.Is(err, errTunnel)
 }
 
 // fail answers a request that its target did not answer.
@@ -107,7 +95,11 @@ func (e excused) Error() string { return fmt.Sprintf("the service answered %d", 
 // connection, because an idle one has just failed.
 func (c *conn) exchange(again bool) (err error) {
 	f := &c.flight
-	attempt, err := f.target.Begin()
+	begin := f.target.Begin
+	if again {
+		begin = f.target.BeginAgain
+	}
+	attempt, err := begin()
 	if err != nil {
 		return err
 	}
@@ -140,6 +132,7 @@ func (c *conn) exchange(again bool) (err error) {
 		outcome = upstream.Well
 		return excused{c.res.Status}
 	}
+	attempt.Begun()
 	c.proxy.wrote(f)
 	f.status = c.res.Status
 	if c.res.Status == http.StatusSwitchingProtocols {
