@@ -297,9 +297,15 @@ func WithActor(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, actorKey{}, name)
 }
 
+// Actor returns who was named with [WithActor], "" where nobody was.
+func Actor(ctx context.Context) string {
+	name, _ := ctx.Value(actorKey{}).(string)
+	return name
+}
+
 // act notes for whom the move works from now on.
 func (m *move) act(asked context.Context) {
-	name, _ := asked.Value(actorKey{}).(string)
+	name := Actor(asked)
 	m.mu.Lock()
 	m.actor = name
 	m.mu.Unlock()

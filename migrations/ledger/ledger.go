@@ -3,7 +3,8 @@
 //
 // Start at [Open]. One process holds a ledger at a time. Every entry carries
 // the hash of the one before it, so that a changed or missing entry is found by
-// [Ledger.VerifyChain]. A move's record and the entry that explains it are one
+// [Ledger.VerifyChain], and one cut off at the end by
+// [Ledger.VerifySince]. A move's record and the entry that explains it are one
 // transaction, durable when the call returns.
 package ledger
 
@@ -306,25 +307,39 @@ func (l *Ledger) Entries(ctx context.Context, f Filter) ([]Entry, error) {
 }
 
 // VerifyChain checks every entry's hash and its link to the one before, and
-// returns how many there are.
+// returns how many there are. Entries that were cut off at the end leave no
+// trace in what is left: see [Ledger.VerifySince].
 func (l *Ledger) VerifyChain(ctx context.Context) (int64, error) {
+	last, err := l.VerifySince(ctx, "")
+	return last.Seq, err
+}
+
+// VerifySince checks the chain as [Ledger.VerifyChain] does and, where head is
+// not empty, that the entry which had this hash is still in it: whoever kept
+// the hash of the last entry elsewhere sees by it that the ledger was cut off
+// behind that entry, or written anew as a whole. It returns the last entry that
+// holds, whose hash is the one to keep next.
+func (l *Ledger) VerifySince(ctx context.Context, head string) (Entry, error) {
 	entries, err := l.Entries(ctx, Filter{})
 	if err != nil {
-		return 0, err
+		return Entry{}, err
 	}
-	prev := Entry{}
+	prev, kept := Entry{}, head == ""
 	for _, e := range entries {
 		switch {
 		case e.Seq != prev.Seq+1:
-			return prev.Seq, fmt.Errorf("ledger: entry %d is missing", prev.Seq+1)
+			return prev, fmt.Errorf("ledger: entry %d is missing", prev.Seq+1)
 		case e.Prev != prev.Hash:
-			return prev.Seq, fmt.Errorf("ledger: entry %d does not follow entry %d", e.Seq, prev.Seq)
+			return prev, fmt.Errorf("ledger: entry %d does not follow entry %d", e.Seq, prev.Seq)
 		case e.Hash != e.sum():
-			return prev.Seq, fmt.Errorf("ledger: entry %d was changed after it was written", e.Seq)
+			return prev, fmt.Errorf("ledger: entry %d was changed after it was written", e.Seq)
 		}
-		prev = e
+		prev, kept = e, kept || e.Hash == head
 	}
-	return prev.Seq, nil
+	if !kept {
+		return prev, fmt.Errorf("ledger: no entry has the hash %s that was kept: entries were cut off at the end, or the ledger was written anew", head)
+	}
+	return prev, nil
 }
 
 // MoveRecord is where a move stands.

@@ -147,6 +147,32 @@ func TestTamperingIsFound(t *testing.T) {
 	}
 }
 
+// TestAKeptHeadShowsWhatTheChainAloneCannot: an end that was cut off, and a
+// ledger that was written anew as a whole.
+func TestAKeptHeadShowsWhatTheChainAloneCannot(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	add(t, l, "one", "two", "three")
+	head, err := l.VerifySince(t.Context(), "")
+	must(t, err)
+	add(t, l, "four")
+	if last, err := l.VerifySince(t.Context(), head.Hash); err != nil || last.Seq != 4 {
+		t.Errorf("a head that others follow: %d, %v", last.Seq, err)
+	}
+	_, err = raw(t, dir).Exec("DELETE FROM entry WHERE seq >= 3")
+	must(t, err)
+	if n, err := l.VerifyChain(t.Context()); err != nil || n != 2 {
+		t.Errorf("the chain alone: %d, %v", n, err)
+	}
+	if last, err := l.VerifySince(t.Context(), head.Hash); err == nil || last.Seq != 2 || !strings.Contains(err.Error(), "no entry has the hash "+head.Hash) {
+		t.Errorf("cut off: %d, %v", last.Seq, err)
+	}
+	add(t, l, "three, but not the same", "four")
+	if _, err := l.VerifySince(t.Context(), head.Hash); err == nil {
+		t.Error("an end that was written anew is not seen")
+	}
+}
+
 // TestEntriesAreFiltered by capability, kind and number, the first ones first.
 func TestEntriesAreFiltered(t *testing.T) {
 	l := open(t, t.TempDir())

@@ -326,23 +326,7 @@ func (e *env) ledgerVerb() *cobra.Command {
 			})
 			return nil
 		})
-	cmd.AddCommand(verb("verify", "Check that no entry was changed, or removed between others", "Each entry is bound to the one before it. Entries cut off at the end leave no trace.", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
-		l, err := e.openLedger()
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		n, err := l.VerifyChain(cmd.Context())
-		if err != nil {
-			return &api.Error{Text: err.Error(), Code: api.ExitNo}
-		}
-		if e.json {
-			e.print(map[string]any{"ok": true, "entries": n})
-			return nil
-		}
-		fmt.Fprintf(e.out, "%d entries, each bound to the one before it\n", n)
-		return nil
-	}))
+	cmd.AddCommand(e.ledgerVerifyVerb())
 	return cmd
 }
 

@@ -41,9 +41,12 @@ func (c *Control) findings(ctx context.Context, p *config.Capability, routeID st
 	var all []api.Finding
 	for _, gate := range gates {
 		f := c.finding(ctx, p, routeID, gate)
+		if gate == "shadow" {
+			f.Route = routeID
+		}
 		if !f.Open() {
 			if w, ok := p.Waiver(gate, time.Now()); ok {
-				f = api.Finding{Gate: gate, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", gate, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
+				f = api.Finding{Gate: gate, Route: f.Route, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", gate, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
 			}
 		}
 		all = append(all, f)
@@ -100,11 +103,14 @@ func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeI
 		return f
 	}
 	f, evidence := c.filed(ctx, p, f, now)
-	var counts map[string]int
-	known := json.Unmarshal(evidence.Details, &counts) == nil
-	if f.Verdict == api.Pass && c.writes(routeID) && (!known || counts["not-exercised"] > 0) {
+	var counted struct {
+		Verdicts map[string]int `json:"verdicts"`
+	}
+	known := json.Unmarshal(evidence.Details, &counted) == nil && counted.Verdicts != nil
+	left := counted.Verdicts["not-exercised"]
+	if f.Verdict == api.Pass && c.writes(routeID) && (!known || left > 0) {
 		f.Verdict, f.Command = api.Missing, "strangler contract verify "+p.Name+" --unsafe --states --target monolith=URL,service=URL"
-		f.Text = fmt.Sprintf("%d interactions were not exercised, which moving writes needs; they belong on a pair of applications of their own", counts["not-exercised"])
+		f.Text = fmt.Sprintf("%d interactions were not exercised, which moving writes needs; they belong on a pair of applications of their own", left)
 		if !known {
 			f.Text = "the evidence does not say what was exercised"
 		}
@@ -155,8 +161,10 @@ func (c *Control) dataGate(ctx context.Context, p *config.Capability) api.Findin
 	if p.Data == nil {
 		return f
 	}
-	st, err := c.engine.Status(ctx, p.Name)
+	st, err := c.moveOf(ctx, p)
 	switch {
+	case errors.Is(err, errUnserved):
+		f.Verdict, f.Text, f.Command = api.Missing, err.Error(), "strangler serve"
 	case err != nil:
 		f.Verdict, f.Text = api.Missing, err.Error()
 	case st.State == "complete":
@@ -193,8 +201,10 @@ func nextDataCommand(name, state string) string {
 
 func (c *Control) verifyGate(ctx context.Context, p *config.Capability) api.Finding {
 	f := api.Finding{Gate: "verify", Verdict: api.Missing, Command: "strangler data verify " + p.Name}
-	st, err := c.engine.Status(ctx, p.Name)
+	st, err := c.moveOf(ctx, p)
 	switch {
+	case errors.Is(err, errUnserved):
+		f.Text, f.Command = err.Error(), "strangler serve"
 	case err != nil:
 		f.Text = err.Error()
 	case !st.Rest() || st.Verified.IsZero():
@@ -220,63 +230,6 @@ func (c *Control) rehearsalGate(ctx context.Context, p *config.Capability) api.F
 	}
 	f, _ = c.filed(ctx, p, f, now)
 	return f
-}
-
-// shadowGate asks what is being compared now, and otherwise what was filed when
-// enough had been.
-func (c *Control) shadowGate(ctx context.Context, p *config.Capability, routeID string) api.Finding {
-	f := api.Finding{Gate: "shadow", Verdict: api.Missing, Command: fmt.Sprintf("strangler own %q shadow", routeID)}
-	now, err := c.subject(ctx, p)
-	if err != nil {
-		f.Text = err.Error()
-		return f
-	}
-	now.Route = routeID
-	for _, count := range c.shadow.Counts() {
-		if count.Route != routeID || count.Compared == 0 {
-			continue
-		}
-		enough := int64(c.config().Shadow.Enough)
-		summary := fmt.Sprintf("%d of %d mirrored answers matched", count.Matched, count.Compared)
-		switch {
-		case count.Mismatched > 0:
-			f.Verdict, f.Text, f.Command = api.Fail, summary, "strangler status "+p.Name
-			c.fileShadow(ctx, p, now, "fail", summary)
-			return f
-		case count.Compared < enough:
-			f.Text = fmt.Sprintf("%s; %d are asked for", summary, enough)
-			return f
-		}
-		f.Verdict, f.Text, f.Command = api.Pass, summary, ""
-		c.fileShadow(ctx, p, now, "pass", summary)
-		return f
-	}
-	f, _ = c.filed(ctx, p, f, now)
-	return f
-}
-
-// fileMismatches asks the shadow gates of routes that differ, which files it:
-// nobody has to ask before a restart for a mismatch to be remembered.
-func (c *Control) fileMismatches(ctx context.Context, cfg *config.Config) {
-	for _, count := range c.shadow.Counts() {
-		if p, ok := cfg.Capability(count.Capability); ok && count.Mismatched > 0 {
-			c.shadowGate(ctx, p, count.Route)
-		}
-	}
-}
-
-// fileShadow files what was found, once for what there is now: a restart must
-// not forget a mismatch.
-func (c *Control) fileShadow(ctx context.Context, p *config.Capability, now ledger.Subject, verdict, summary string) {
-	before, _ := c.filed(ctx, p, api.Finding{Gate: "shadow", Verdict: api.Missing}, now)
-	if string(before.Verdict) == verdict {
-		return
-	}
-	if _, err := c.ledger.AddEvidence(ctx, ledger.Evidence{
-		Capability: p.Name, Kind: "shadow", Verdict: verdict, Summary: summary, Subject: now, By: "control", At: time.Now(),
-	}); err != nil {
-		c.o.Log.Error("the shadow evidence could not be filed", "error", err)
-	}
 }
 
 // fileRehearsal files how a rehearsal went.

@@ -41,6 +41,7 @@ func (c *Control) handler() http.Handler {
 	v1.GET("/status", func(x echo.Context) error { return x.JSON(http.StatusOK, c.Status(x.Request().Context())) })
 	v1.GET("/playbook/:capability", c.getPlaybook)
 	v1.GET("/ledger", c.getLedger)
+	v1.GET("/can-cutover", c.getCanCutOver)
 	v1.POST("/explain", c.postExplain)
 	v1.POST("/reload", c.postReload)
 	v1.POST("/evidence", c.postEvidence)
@@ -137,6 +138,14 @@ func (c *Control) getPlaybook(x echo.Context) error {
 		return err
 	}
 	return x.JSON(http.StatusOK, book)
+}
+
+func (c *Control) getCanCutOver(x echo.Context) error {
+	a, err := c.CanCutOver(x.Request().Context(), x.QueryParam("what"))
+	if err != nil {
+		return err
+	}
+	return x.JSON(http.StatusOK, a)
 }
 
 func (c *Control) getLedger(x echo.Context) error {

@@ -11,6 +11,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 )
@@ -26,6 +27,7 @@ func (c *Control) admit(ctx context.Context, cfg *config.Config) {
 	before, published := maps.Clone(c.actual), c.publications
 	c.mu.Unlock()
 	actual, why := map[string]route.Owner{}, map[string]string{}
+	admitted := map[string][]api.Finding{}
 	for i := range cfg.Capabilities {
 		p := &cfg.Capabilities[i]
 		for _, r := range p.Routes {
@@ -52,6 +54,7 @@ func (c *Control) admit(ctx context.Context, cfg *config.Config) {
 				continue
 			}
 			c.noteWaivers(ctx, p, found)
+			admitted[r.ID] = found
 		}
 	}
 	c.mu.Lock()
@@ -63,7 +66,7 @@ func (c *Control) admit(ctx context.Context, cfg *config.Config) {
 	}
 	c.actual, c.why = actual, why
 	c.mu.Unlock()
-	c.record(ctx, cfg, before, actual)
+	c.record(ctx, cfg, before, actual, admitted)
 }
 
 // over reports whether a capability's move is complete: there is nothing left
@@ -120,14 +123,16 @@ type ownerEntry struct {
 	Capability string `json:"capability,omitempty"`
 	Route      string `json:"route"`
 	Owner      string `json:"owner"`
+	// Findings are what the gates of a step up said when it was admitted.
+	Findings []api.Finding `json:"findings,omitempty"`
 }
 
 // ownerKind marks those entries.
 const ownerKind = "owner"
 
-// record journals which owners changed. A route that is not declared any more
+// record journals which owners changed, and what admitted it. A route that is not declared any more
 // goes back to the monolith, so that it begins anew should it return.
-func (c *Control) record(ctx context.Context, cfg *config.Config, before, now map[string]route.Owner) {
+func (c *Control) record(ctx context.Context, cfg *config.Config, before, now map[string]route.Owner, admitted map[string][]api.Finding) {
 	capabilities := map[string]string{}
 	for _, r := range cfg.AllRoutes() {
 		capabilities[r.ID] = r.Capability
@@ -137,7 +142,7 @@ func (c *Control) record(ctx context.Context, cfg *config.Config, before, now ma
 		if was == is || was.Stage == route.Monolith && is.Stage == route.Monolith {
 			continue
 		}
-		detail, err := json.Marshal(ownerEntry{Capability: capabilities[id], Route: id, Owner: is.String()})
+		detail, err := json.Marshal(ownerEntry{Capability: capabilities[id], Route: id, Owner: is.String(), Findings: admitted[id]})
 		if err == nil {
 			_, err = c.ledger.Append(ctx, ledger.Entry{
 				At: time.Now(), Capability: capabilities[id], Kind: ownerKind, Actor: "config",
@@ -231,7 +236,7 @@ func (c *Control) published(ctx context.Context, capability string, owner change
 	now := maps.Clone(c.actual)
 	c.mu.Unlock()
 	c.obey(c.config())
-	c.record(ctx, c.config(), before, now)
+	c.record(ctx, c.config(), before, now, nil)
 	c.wake()
 	return err
 }

@@ -74,6 +74,10 @@ func ContractDigest(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the contract: %w", err)
 	}
+	return digestOf(raw), nil
+}
+
+func digestOf(raw []byte) string {
 	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:8]), nil
+	return hex.EncodeToString(sum[:16])
 }

@@ -74,6 +74,9 @@ func (c *Control) Switch(ctx context.Context, capability string, to change.Side,
 			return engine.SwitchResult{}, closedError("cutover of "+capability, closed)
 		}
 		c.noteWaivers(ctx, p, found)
+		if err := c.noteAdmission(ctx, p, found); err != nil {
+			return engine.SwitchResult{}, fmt.Errorf("cutover of %s: what admits it could not be journalled: %w", capability, err)
+		}
 	}
 	return c.engine.Switch(ctx, capability, to, why, tell)
 }

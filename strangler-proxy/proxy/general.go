@@ -97,7 +97,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
-	out := &answer{ResponseWriter: w, flight: f}
+	still := &standstill{limit: p.o.Limits.BodyTimeout, on: http.NewResponseController(w)}
+	defer still.over()
+	out := &answer{ResponseWriter: w, flight: f, still: still}
 	// What the backend does not say, net/http would make up.
 	w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
 	defer p.land(f)
@@ -110,6 +112,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if limit := p.o.Limits.Body; limit > 0 {
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &timedBody{ReadCloser: r.Body, still: still}
 	}
 	p.forward(out, r, f)
 }
@@ -131,6 +136,9 @@ func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
 	}
 	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
 	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
+	if p.o.Tracer != nil {
+		p.trace(f)
+	}
 	if err := f.find(); err != nil {
 		p.Refused("path")
 		return http.StatusBadRequest, err

@@ -11,6 +11,7 @@ import (
 type Attempt struct {
 	backend  *Backend
 	endpoint *endpoint
+	trial    bool // of a backend whose breaker is open
 }
 
 // Outcome of an attempt.
@@ -30,21 +31,36 @@ var ErrFull = errors.New("the backend has as much to do as it may have")
 
 // Begin admits a request to the backend and chooses the endpoint that gets it.
 // The error is a NotSentError.
-func (b *Backend) Begin() (Attempt, error) {
+func (b *Backend) Begin() (Attempt, error) { return b.begin(b.pick) }
+
+// BeginAgain does the same for a request that has just failed: it goes to the
+// endpoint that has failed least.
+func (b *Backend) BeginAgain() (Attempt, error) { return b.begin(b.pickAgain) }
+
+func (b *Backend) begin(pick func(time.Time) *endpoint) (Attempt, error) {
 	now := time.Now()
 	if b.inFlight.Add(1) > int64(b.o.Limits.Requests) {
 		b.inFlight.Add(-1)
 		b.refused.Add(1)
 		return Attempt{}, &NotSentError{ErrFull}
 	}
-	if !b.breaker.admit(now) {
+	admitted, trial := b.breaker.admit(now)
+	if !admitted {
 		b.inFlight.Add(-1)
 		return Attempt{}, &NotSentError{ErrOpen}
 	}
 	b.budget.earn()
-	e := b.pick(now)
+	e := pick(now)
 	e.inFlight.Add(1)
-	return Attempt{b, e}, nil
+	return Attempt{b, e, trial}, nil
+}
+
+// Begun says that the answer has begun. One that goes on for long, such as a
+// stream of events, does not keep others from being tried meanwhile.
+func (a Attempt) Begun() {
+	if a.trial {
+		a.backend.breaker.answering(time.Now())
+	}
 }
 
 // End says how the attempt went.
@@ -67,6 +83,16 @@ func (a Attempt) End(o Outcome) {
 
 // Retry takes one from the retry budget; false when it is used up.
 func (b *Backend) Retry() bool { return b.budget.spend() }
+
+// RetryUnsent does the same for a request of which nothing was sent. Where there
+// is another endpoint it is free: that one has not had the request yet.
+func (b *Backend) RetryUnsent() bool {
+	if len(b.endpoints) > 1 {
+		b.budget.used.Add(1)
+		return true
+	}
+	return b.Retry()
+}
 
 // Conn returns a connection: an idle one that the backend has neither closed
 // nor sent anything on unasked, or a new one; fresh demands a new one. The

@@ -13,7 +13,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -211,47 +210,6 @@ func (b *Backend) Settle(ctx context.Context) {
 		}
 	}
 }
-
-// RoundTrip sends a request to the backend, whatever host its URL names.
-func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
-	attempt, err := b.Begin()
-	if err != nil {
-		return nil, err
-	}
-	r.URL.Scheme, r.URL.Host = attempt.endpoint.url.Scheme, attempt.endpoint.url.Host
-	upload := &upload{ReadCloser: r.Body}
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = upload
-	}
-	res, err := b.transport.RoundTrip(r)
-	switch {
-	case err == nil:
-		attempt.End(Well)
-	case r.Context().Err() != nil && !errors.Is(context.Cause(r.Context()), ErrSlow), upload.broken.Load():
-		attempt.End(Undecided) // the client went away; that says nothing
-	default:
-		attempt.End(Failed)
-	}
-	return res, err
-}
-
-// upload is a request body that notes whether its sender broke it off.
-type upload struct {
-	io.ReadCloser
-	broken atomic.Bool
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
-		u.broken.Store(true)
-	}
-	return n, err
-}
-
-// ErrSlow is the cause with which a caller cancels a request that took too
-// long to be answered.
-var ErrSlow = errors.New("the backend did not answer in time")
 
 func hostPort(u *url.URL) string {
 	if u.Port() != "" {

@@ -15,17 +15,29 @@ type breaker struct {
 	trial    bool      // one is under way
 }
 
-func (k *breaker) admit(now time.Time) bool {
+// admit reports whether a request may be sent, and whether it is a trial.
+func (k *breaker) admit(now time.Time) (admitted, trial bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failures < k.o.Failures {
-		return true
+		return true, false
 	}
 	if k.trial || now.Before(k.until) {
-		return false
+		return false, false
 	}
 	k.trial = true
-	return true
+	return true, true
+}
+
+// answering says that a trial's answer has begun: it decides when it has
+// ended, and the next trial need wait no longer than for a pause.
+func (k *breaker) answering(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.trial {
+		k.trial = false
+		k.until = now.Add(k.o.Pause)
+	}
 }
 
 func (k *breaker) succeeded() {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,19 +67,36 @@ func (b *Backend) pick(now time.Time) *endpoint {
 	if len(b.endpoints) == 1 {
 		return b.endpoints[0]
 	}
-	usable := make([]*endpoint, 0, 16)
-	for _, e := range b.endpoints {
-		if e.usable(now) {
-			usable = append(usable, e)
-		}
-	}
-	if len(usable) == 0 {
-		usable = b.endpoints
-	}
+	usable := b.usable(make([]*endpoint, 0, 16), now)
 	one := usable[rand.IntN(len(usable))]
 	two := usable[rand.IntN(len(usable))]
 	if two.inFlight.Load() < one.inFlight.Load() {
 		return two
 	}
 	return one
+}
+
+// usable lists the endpoints that are to be asked.
+func (b *Backend) usable(to []*endpoint, now time.Time) []*endpoint {
+	for _, e := range b.endpoints {
+		if e.usable(now) {
+			to = append(to, e)
+		}
+	}
+	if len(to) == 0 {
+		return b.endpoints
+	}
+	return to
+}
+
+// pickAgain returns the usable endpoint with the fewest failures in a row.
+func (b *Backend) pickAgain(now time.Time) *endpoint {
+	all := b.usable(nil, now)
+	return slices.MinFunc(all, func(one, two *endpoint) int { return one.failing() - two.failing() })
+}
+
+func (e *endpoint) failing() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failures
 }

@@ -105,6 +105,7 @@ const (
 // Finding is what a gate says.
 type Finding struct {
 	Gate    string  `json:"gate"`
+	Route   string  `json:"route,omitempty"` // of a gate that is asked for each route
 	Verdict Verdict `json:"verdict"`
 	Text    string  `json:"text"`
 	Command string  `json:"command,omitempty"` // what would settle it
@@ -112,6 +113,46 @@ type Finding struct {
 
 // Open reports whether the finding lets one pass.
 func (f Finding) Open() bool { return f.Verdict == Pass || f.Verdict == Waived }
+
+// The answers to whether something may be cut over.
+const (
+	AnswerYes       = "yes"
+	AnswerNo        = "no"         // something is known to be wrong
+	AnswerNotEnough = "not enough" // evidence is missing
+)
+
+// Admission is whether a route, or a capability's writes and data, may belong
+// to the service now.
+type Admission struct {
+	Capability string    `json:"capability"`
+	Route      string    `json:"route,omitempty"`
+	Answer     string    `json:"answer"`
+	Owner      string    `json:"owner"` // the owner word obeyed now, of a capability that of its writes
+	Findings   []Finding `json:"findings"`
+}
+
+// Admitted is what the ledger keeps of the moment in which a cutover was
+// admitted: what every gate said, and on what.
+type Admitted struct {
+	Admission
+	Contract      string   `json:"contract,omitempty"` // digest of the contract, a copy of which is in the state's folder
+	Config        string   `json:"config,omitempty"`   // digest of the capability's config
+	MonolithBuild string   `json:"monolith_build,omitempty"`
+	ServiceBuild  string   `json:"service_build,omitempty"`
+	Shadow        []Shadow `json:"shadow,omitempty"`
+	Problem       string   `json:"problem,omitempty"` // why one of them is missing
+}
+
+// ExitCode is the exit code of the answer.
+func (a Admission) ExitCode() int {
+	switch a.Answer {
+	case AnswerYes:
+		return ExitYes
+	case AnswerNo:
+		return ExitNo
+	}
+	return ExitNotEnough
+}
 
 // Step is one step of the playbook.
 type Step struct {
