@@ -149,7 +149,7 @@ func (s *server) prove(verdict string) {
 	if subject.Contract, err = ContractDigest(p.Contract); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.api.Post(s.t.Context(), "/v1/evidence", api.EvidenceRequest{Details: []byte(`{"evidence":3}`), Capability: "billing", Kind: "contract", Verdict: verdict, Summary: "12 interactions", By: "test",
+	if err := s.api.Post(s.t.Context(), "/v1/evidence", api.EvidenceRequest{Details: []byte(`{"verdicts":{"evidence":3}}`), Capability: "billing", Kind: "contract", Verdict: verdict, Summary: "12 interactions", By: "test",
 		Contract: subject.Contract, Config: subject.Config, MonolithBuild: subject.MonolithBuild, ServiceBuild: subject.ServiceBuild,
 	}, nil); err != nil {
 		s.t.Fatal(err)

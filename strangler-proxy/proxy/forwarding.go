@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/trace"
 )
 
 // Forwarding says what backends are told about clients, and whom to believe.
@@ -21,6 +22,8 @@ type Forwarding struct {
 	// RequestID is the field that carries a request's id, default X-Request-Id;
 	// "off" carries none. A client's own id is kept.
 	RequestID string
+
+	traced bool // the proxy says itself which trace a request belongs to
 }
 
 // Style of telling backends about clients.
@@ -74,6 +77,8 @@ func (o *Forwarding) replaces(name string, from origin) bool {
 	switch {
 	case len(name) < len("Forwarded"):
 		return false
+	case o.traced && trace.Names(name):
+		return true
 	case name[0]|0x20 == 'x' && http1.BeginsLike(name, "X-Strangler-"):
 		return true
 	case o.Style == Untold:
