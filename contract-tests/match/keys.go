@@ -9,7 +9,7 @@ func (p Path) Keys() ([]any, bool) {
 		switch s.kind {
 		case field:
 			keys[n] = s.name
-		case index:
+		case indexed:
 			keys[n] = s.index
 		default:
 			return nil, false
