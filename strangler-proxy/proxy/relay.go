@@ -338,7 +338,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 	for i := range r.Fields {
 		field := &r.Fields[i]
 		switch {
-		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name):
+		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
 		case http1.SameName(field.Name, "Host") && field.Value != host:
 		case r.Framing(i) && c.body.chunked:
 			// Some compare letter by letter.
