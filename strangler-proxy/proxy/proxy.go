@@ -37,6 +37,10 @@ type Capability struct {
 	Service  *upstream.Backend
 	CanaryBy string
 	Data     bool // its writes obey a gate
+	// Reverse and Isolated say what is mirrored besides what routes ask for; see
+	// [route.Capability].
+	Reverse  float64
+	Isolated bool
 }
 
 // Options are what a proxy is made of.
@@ -55,6 +59,7 @@ type Options struct {
 	// default 10 s.
 	StaleAfter time.Duration
 	Observers  []Observer
+	Capture    int // bytes of each body that observers are shown; default [CaptureLimit]
 	// Panicked is told what went wrong with a connection, which ends; nil: nobody
 	// is.
 	Panicked func(reason any, stack []byte)
@@ -84,6 +89,9 @@ func New(o Options) *Proxy {
 	}
 	if o.StaleAfter == 0 {
 		o.StaleAfter = 10 * time.Second
+	}
+	if o.Capture == 0 {
+		o.Capture = CaptureLimit
 	}
 	if o.Bounds == (engine.Bounds{}) {
 		o.Bounds = engine.DefaultBounds()
