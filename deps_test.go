@@ -30,10 +30,11 @@ migrations/engine/           : migrations/
 # The proof half knows neither routes nor data moves.
 contract-tests/match/        :
 contract-tests/compare/      : contract-tests/match
-contract-tests/contract/     : contract-tests/match
+contract-tests/generator/    : contract-tests/match
+contract-tests/contract/     : contract-tests/match contract-tests/generator
 contract-tests/sequential/   :
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
-contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare
+contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
 contract-tests/harness/      : *
@@ -43,13 +44,16 @@ contract-tests/crashes/      : *
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change
 strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential
-strangler-proxy/upstream/    :
+strangler-proxy/socket/      :
+strangler-proxy/upstream/    : strangler-proxy/socket
 strangler-proxy/http1/       :
-strangler-proxy/listener/    :
+strangler-proxy/listener/    : strangler-proxy/socket
+strangler-proxy/trace/       :
 strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match contract-tests/sequential contract-tests/tape migrations/change
-strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/upstream migrations/engine migrations/change
+strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/socket strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
+strangler-proxy/evidence/    : strangler-proxy/control contract-tests/contract contract-tests/verify contract-tests/compare contract-tests/match migrations/ledger migrations/engine
 strangler-proxy/cli/         : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/             : strangler-proxy/cli
 
@@ -65,7 +69,7 @@ scripts/                     : *
 
 // pure packages do no I/O: they import none of these.
 const (
-	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/sequential"
+	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential"
 	impure = "os net net/http database/sql os/exec io/fs syscall"
 )
 
@@ -76,6 +80,7 @@ gorm.io/                                     : monolith/ extracted/
 github.com/Shopify/toxiproxy/v2              : contract-tests/chaos/
 github.com/testcontainers/testcontainers-go  : contract-tests/harness/
 github.com/spf13/cobra                       : strangler-proxy/cli/
+go.opentelemetry.io/otel                     : strangler-proxy/trace/
 `
 
 const module = "stranglerfig/"

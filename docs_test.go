@@ -93,7 +93,7 @@ func anchors(text string) []string {
 var command = regexp.MustCompile("(?m)(?:^|^\\$ |^#+ |: |`)strangler ([a-z-]+)(?: ([a-z-]+))?")
 
 // groups are the verbs whose next word is a verb as well.
-var groups = []string{"data", "contract", "chaos", "shadow"}
+var groups = []string{"data", "contract", "chaos", "evidence", "shadow"}
 
 func TestEveryVerbOfTheDocsExists(t *testing.T) {
 	known := map[string]bool{}
@@ -173,6 +173,7 @@ func TestTheCompleteExampleOfTheConfigIsGood(t *testing.T) {
 const everywhere = `
 nobody: x
 tls: {certificate: c, key: k, nobody: x}
+tracing: {endpoint: "http://a", nobody: x}
 limits: {nobody: x}
 admin: {nobody: x}
 monolith:

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"stranglerfig/contract-tests/generator"
 	"stranglerfig/contract-tests/match"
 )
 
@@ -50,14 +51,24 @@ type Interaction struct {
 	Source   string   // Recorded or Written
 	Weight   int      // requests seen of this sort, 0 if unknown
 	Redacted []string // what was replaced before the example was kept
+	Chain    Chain    // what ties it to other interactions
 
 	comments map[string]json.RawMessage // others' comments, carried along
 }
 
 // State is a condition of the provider's data, set up before the request.
+// Numbers among its parameters are json.Number.
 type State struct {
 	Name   string         `json:"name"`
 	Params map[string]any `json:"params,omitempty"`
+}
+
+// UnmarshalJSON reads a state; large numbers stay exact.
+func (s *State) UnmarshalJSON(data []byte) error {
+	type plain State
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d.Decode((*plain)(s))
 }
 
 // Request is what the consumer sends.
@@ -67,8 +78,10 @@ type Request struct {
 	Query  map[string][]string
 	Header map[string][]string
 	Body   []byte // nil if there is none
+	// Generators make what the example cannot know, when the request is sent.
+	Generators generator.Set
 
-	rules, generators json.RawMessage // carried along; requests are replayed as they are
+	rules json.RawMessage // carried along
 }
 
 // Response is what the consumer relies on.
@@ -77,8 +90,8 @@ type Response struct {
 	Header map[string][]string
 	Body   []byte // nil leaves the body unchecked, empty demands an empty one
 	Rules  match.Rules
-
-	generators json.RawMessage
+	// Generators are of use to consumers' tests only, and carried along.
+	Generators generator.Set
 }
 
 // Problem is one thing wrong with a contract file.
@@ -109,44 +122,6 @@ func (p Problems) Error() string {
 		lines = append(lines, "  "+problem.String())
 	}
 	return strings.Join(lines, "\n")
-}
-
-// Read reads a contract. If the text is JSON but not a valid contract, the
-// error is a [Problems].
-func Read(r io.Reader) (Contract, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return Contract{}, fmt.Errorf("read contract: %w", err)
-	}
-	var f file
-	if err := json.Unmarshal(data, &f); err != nil {
-		return Contract{}, fmt.Errorf("read contract: %s%w", position(data, err), err)
-	}
-	c, problems := f.contract()
-	problems = append(problems, c.problems()...)
-	if len(problems) > 0 {
-		return Contract{}, problems
-	}
-	return c, nil
-}
-
-// position gives the line and column of a decoding error, if it has one.
-func position(data []byte, err error) string {
-	var offset int64
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		offset = syntax.Offset
-	case errors.As(err, &kind):
-		offset = kind.Offset
-	default:
-		return ""
-	}
-	before := data[:min(int(offset), len(data))]
-	line := bytes.Count(before, []byte("\n")) + 1
-	column := len(before) - bytes.LastIndexByte(before, '\n') - 1
-	return fmt.Sprintf("line %d, column %d: ", line, max(column, 1))
 }
 
 // Load reads the contract in a file.
@@ -242,7 +217,7 @@ func (c Contract) problems() Problems {
 			problems = append(problems, Problem{name, text})
 		}
 	}
-	return problems
+	return append(problems, c.chainProblems()...)
 }
 
 // name is how reports call the interaction that is the nth of its file.

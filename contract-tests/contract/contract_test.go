@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"stranglerfig/contract-tests/contract"
+	"stranglerfig/contract-tests/generator"
 	"stranglerfig/contract-tests/match"
 )
 
@@ -31,6 +33,7 @@ var alike = cmp.Options{
 		y, _ := b.MarshalJSON()
 		return bytes.Equal(x, y)
 	}),
+	cmp.Comparer(func(a, b generator.Set) bool { return reflect.DeepEqual(a, b) }),
 }
 
 func example(t *testing.T) contract.Contract {
@@ -165,6 +168,43 @@ func TestOthersCommentsAndRequestRulesAreCarriedAlong(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotAboutHTTPCanBeLeftOut: others' files hold messages as well.
+func TestWhatIsNotAboutHTTPCanBeLeftOut(t *testing.T) {
+	c, left, err := contract.ReadHTTP(strings.NewReader(`{"consumer":{"name":"a"},"provider":{"name":"b"},"metadata":{"pactSpecification":{"version":"4.0"}},"interactions":[
+		{"type":"Asynchronous/Messages","key":"m","description":"paid"},
+		{"type":"Synchronous/HTTP","key":"h","request":{"method":"GET","path":"/"},"response":{"status":200}},
+		{"type":"Synchronous/Messages","key":"s"}]}`))
+	if err != nil || left != 2 || len(c.Interactions) != 1 || c.Interactions[0].Key != "h" {
+		t.Errorf("left out %d, kept %+v (%v)", left, c.Interactions, err)
+	}
+}
+
+func TestTheFormsOfEarlierWritersAreRead(t *testing.T) {
+	for name, metadata := range map[string]string{
+		"pact-ruby":       `{"pactSpecification":{"version":"1.0.0"}}`,
+		"early pact-js":   `{"pactSpecificationVersion":"2.0.0"}`,
+		"early pact-jvm":  `{"pact-specification":{"version":"3.0.0"},"pact-jvm":{"version":"3.5.0"}}`,
+		"nothing at all":  `{}`,
+		"a mark in front": `{"pactSpecification":{"version":"2.0.0"}}`,
+	} {
+		mark := ""
+		if name == "a mark in front" {
+			mark = "\xef\xbb\xbf"
+		}
+		c := read(t, mark+`{"consumer":{"name":"a"},"provider":{"name":"b"},"metadata":`+metadata+`,"interactions":[
+			{"description":"d","provider_state":"there is one","request":{"method":"post","path":"/x","body":{"a":1}},
+			 "response":{"status":200,"headers":{"Content-Type":"application/json"},"body":"{\"b\": 12345678901234567890}"}}]}`)
+		i := c.Interactions[0]
+		if len(i.States) != 1 || i.States[0].Name != "there is one" || string(i.Response.Body) != `{"b": 12345678901234567890}` || i.Request.Header["Content-Type"][0] != "application/json" {
+			t.Errorf("%s: read as %+v", name, i)
+		}
+	}
+	large := read(t, `{"consumer":{"name":"a"},"provider":{"name":"b"},"interactions":[{"description":"d","providerStates":[{"name":"s","params":{"id":12345678901234567890}}],"request":{"method":"GET","path":"/"},"response":{}}]}`)
+	if !strings.Contains(write(t, large), "12345678901234567890") {
+		t.Error("a large number among the parameters of a state is rounded")
+	}
+}
+
 func TestBrokenFilesEachGetAClearError(t *testing.T) {
 	wrap := func(interactions string) string {
 		return `{"consumer":{"name":"a"},"provider":{"name":"b"},"metadata":{"pactSpecification":{"version":"4.0"}},"interactions":[` + interactions + `]}`
@@ -178,6 +218,14 @@ func TestBrokenFilesEachGetAClearError(t *testing.T) {
 		{"interactions are no list", `{"interactions":{}}`, "line 1"},
 		{"another version", `{"metadata":{"pactSpecification":{"version":"9"}}}`, "accepted: 1 to 4"},
 		{"messages", wrap(`{"key":"k","type":"Asynchronous/Messages"}`), "interaction k: type is \"Asynchronous/Messages\" (accepted: Synchronous/HTTP)"},
+		{"messages of version 3", `{"consumer":{"name":"a"},"provider":{"name":"b"},"messages":[{"description":"paid"}]}`, "interaction #1 (paid): type is \"message\""},
+		{"another transport", wrap(`{"key":"k","transport":"grpc",` + good + `}`), "Synchronous/HTTP over grpc"},
+		{"a plugin", wrap(`{"key":"k","pluginConfiguration":{"protobuf":{}},` + good + `}`), "of the plugin protobuf"},
+		{"unknown generator", wrap(`{"key":"k","request":{"method":"GET","path":"/","generators":{"path":{"type":"Nonsense"}}},"response":{}}`), `interaction k: request.generators.path: unknown generator "Nonsense" (accepted: RandomInt`},
+		{"unknown generator of the answer", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"generators":{"body":{"a":{}}}}}`), "interaction k: response.generators.body"},
+		{"another encoding", "{\n \"consumer\": {\"name\": \"caf\xe9\"}}", "line 2, column 27: the byte 0xe9 is not UTF-8"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", "is UTF-16"},
+		{"a huge body", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"body":{"content":"` + strings.Repeat("x", contract.MaxBody+1) + `"}}}`), "interaction k: response.body: 16777217 bytes (accepted: up to 16 MiB)"},
 		{"no method", wrap(`{"key":"k","request":{"path":"/"},"response":{"status":200}}`), "interaction k: request.method"},
 		{"no path", wrap(`{"key":"k","request":{"method":"GET"},"response":{"status":200}}`), "starts with /"},
 		{"status", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"status":20}}`), "accepted: 100 to 599"},

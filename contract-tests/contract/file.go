@@ -2,15 +2,12 @@ package contract
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strings"
-	"unicode/utf8"
 
+	"stranglerfig/contract-tests/generator"
 	"stranglerfig/contract-tests/match"
 )
 
@@ -23,6 +20,7 @@ type file struct {
 	Consumer     named             `json:"consumer"`
 	Provider     named             `json:"provider"`
 	Interactions []json.RawMessage `json:"interactions"`
+	Messages     []json.RawMessage `json:"messages,omitempty"` // version 3
 	Metadata     metadata          `json:"metadata"`
 }
 
@@ -31,9 +29,17 @@ type named struct {
 }
 
 type metadata struct {
-	PactSpecification struct {
-		Version string `json:"version"`
-	} `json:"pactSpecification"`
+	PactSpecification specification `json:"pactSpecification"`
+	Older             string        `json:"pactSpecificationVersion,omitempty"` // of early writers
+	Oldest            specification `json:"pact-specification,omitzero"`
+}
+
+type specification struct {
+	Version string `json:"version"`
+}
+
+func (m metadata) version() string {
+	return cmp.Or(m.PactSpecification.Version, m.Older, m.Oldest.Version)
 }
 
 type fileInteraction struct {
@@ -41,7 +47,8 @@ type fileInteraction struct {
 	Key            string                     `json:"key,omitempty"`
 	Description    string                     `json:"description"`
 	Pending        bool                       `json:"pending,omitempty"`
-	ProviderState  string                     `json:"providerState,omitempty"` // version 2
+	ProviderState  string                     `json:"providerState,omitempty"`  // version 2
+	OldestState    string                     `json:"provider_state,omitempty"` // version 1
 	ProviderStates []State                    `json:"providerStates,omitempty"`
 	Request        fileRequest                `json:"request"`
 	Response       fileResponse               `json:"response"`
@@ -73,6 +80,7 @@ type ours struct {
 	Weight        int             `json:"weight,omitempty"`
 	Redacted      []string        `json:"redacted,omitempty"`
 	MatchingRules json.RawMessage `json:"matchingRules,omitempty"`
+	Chain         *Chain          `json:"chain,omitempty"`
 }
 
 // query is a map of lists, or the text that version 2 has.
@@ -118,109 +126,6 @@ func (h *headers) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// contract builds the contract and lists what could not be read.
-func (f file) contract() (Contract, Problems) {
-	c := Contract{Consumer: f.Consumer.Name, Provider: f.Provider.Name}
-	var problems Problems
-	version := f.Metadata.PactSpecification.Version
-	if version != "" && !strings.ContainsAny(version[:1], "1234") {
-		problems = append(problems, Problem{Text: fmt.Sprintf("metadata.pactSpecification.version is %q (accepted: 1 to 4)", version)})
-	}
-	for n, raw := range f.Interactions {
-		i, texts := readInteraction(raw, strings.HasPrefix(version, "4"))
-		for _, text := range texts {
-			problems = append(problems, Problem{i.name(n), text})
-		}
-		c.Interactions = append(c.Interactions, i)
-	}
-	return c, problems
-}
-
-func readInteraction(raw json.RawMessage, version4 bool) (Interaction, []string) {
-	var f fileInteraction
-	if err := json.Unmarshal(raw, &f); err != nil {
-		// What was read so far names the interaction and passes validation, so
-		// that the report holds this problem and not its consequences.
-		return Interaction{Key: f.Key, Description: f.Description, Request: Request{Method: "GET", Path: "/"}, Response: Response{Status: 200}},
-			[]string{err.Error()}
-	}
-	if f.Type != "" && f.Type != synchronousHTTP {
-		return Interaction{Key: f.Key, Description: f.Description, Request: Request{Method: "GET", Path: "/"}, Response: Response{Status: 200}},
-			[]string{fmt.Sprintf("type is %q (accepted: %s)", f.Type, synchronousHTTP)}
-	}
-	i := Interaction{Key: f.Key, Description: f.Description, Pending: f.Pending, States: f.ProviderStates}
-	if f.ProviderState != "" {
-		i.States = []State{{Name: f.ProviderState}}
-	}
-	var problems []string
-	note := func(where string, err error) {
-		if err == nil {
-			return
-		}
-		for _, line := range strings.Split(err.Error(), "\n") {
-			problems = append(problems, where+line)
-		}
-	}
-	i.Request = Request{Method: strings.ToUpper(f.Request.Method), Path: f.Request.Path, Query: f.Request.Query,
-		Header: f.Request.Headers, rules: f.Request.MatchingRules, generators: f.Request.Generators}
-	i.Response = Response{Status: 200, Header: f.Response.Headers, generators: f.Response.Generators}
-	if f.Response.Status != nil {
-		i.Response.Status = *f.Response.Status
-	}
-	var err error
-	i.Request.Body, err = readBody(f.Request.Body, f.Request.Headers, version4)
-	note("request.body: ", err)
-	i.Response.Body, err = readBody(f.Response.Body, f.Response.Headers, version4)
-	note("response.body: ", err)
-	if len(f.Response.MatchingRules) > 0 {
-		note("response.", json.Unmarshal(f.Response.MatchingRules, &i.Response.Rules))
-	}
-	note("comments.strangler: ", i.readComments(f.Comments))
-	if i.Key == "" {
-		i.Key = i.deriveKey()
-	}
-	return i, problems
-}
-
-// deriveKey names an interaction after its content, so that reports of an
-// unchanged interaction agree from run to run.
-func (i Interaction) deriveKey() string {
-	// The marshalled parts are strings, lists and maps; that cannot fail.
-	data, _ := json.Marshal([]any{i.Description, i.States, i.Request.Method, i.Request.Path, i.Request.Query, i.Request.Body})
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:8])
-}
-
-func (i *Interaction) readComments(comments map[string]json.RawMessage) error {
-	for name, value := range comments {
-		if name == "strangler" {
-			continue
-		}
-		if i.comments == nil {
-			i.comments = map[string]json.RawMessage{}
-		}
-		i.comments[name] = compact(value)
-	}
-	raw, ok := comments["strangler"]
-	if !ok {
-		return nil
-	}
-	var o ours
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return err
-	}
-	i.Route, i.Source, i.Weight, i.Redacted = o.Route, o.Source, o.Weight, o.Redacted
-	if len(o.MatchingRules) == 0 {
-		return nil
-	}
-	var extra match.Rules
-	if err := json.Unmarshal(o.MatchingRules, &extra); err != nil {
-		return err
-	}
-	i.Response.Rules = i.Response.Rules.Join(extra)
-	return nil
-}
-
 // file builds the JSON of version 4.
 func (c Contract) file() (file, error) {
 	f := file{Consumer: named{c.Consumer}, Provider: named{c.Provider}, Interactions: []json.RawMessage{}}
@@ -241,12 +146,18 @@ func (c Contract) file() (file, error) {
 func (i Interaction) marshal() (json.RawMessage, error) {
 	f := fileInteraction{Type: synchronousHTTP, Key: i.Key, Description: i.Description, Pending: i.Pending, ProviderStates: i.States}
 	f.Request = fileRequest{Method: i.Request.Method, Path: i.Request.Path, Query: i.Request.Query, Headers: i.Request.Header,
-		MatchingRules: compact(i.Request.rules), Generators: compact(i.Request.generators)}
-	f.Response = fileResponse{Status: &i.Response.Status, Headers: i.Response.Header, Generators: compact(i.Response.generators)}
+		MatchingRules: compact(i.Request.rules)}
+	f.Response = fileResponse{Status: &i.Response.Status, Headers: i.Response.Header}
 	f.Request.Body = writeBody(i.Request.Body, i.Request.Header)
 	f.Response.Body = writeBody(i.Response.Body, i.Response.Header)
-	pact, extra := i.Response.Rules.Split()
 	var err error
+	if f.Request.Generators, err = marshalGenerators(i.Request.Generators); err != nil {
+		return nil, err
+	}
+	if f.Response.Generators, err = marshalGenerators(i.Response.Generators); err != nil {
+		return nil, err
+	}
+	pact, extra := i.Response.Rules.Split()
 	if f.Response.MatchingRules, err = marshalRules(pact); err != nil {
 		return nil, err
 	}
@@ -261,6 +172,9 @@ func (i Interaction) marshalComments(extra match.Rules) (map[string]json.RawMess
 	var err error
 	if o.MatchingRules, err = marshalRules(extra); err != nil {
 		return nil, err
+	}
+	if !i.Chain.Empty() {
+		o.Chain = &i.Chain
 	}
 	raw, err := marshal(o)
 	if err != nil {
@@ -281,6 +195,13 @@ func marshalRules(rules match.Rules) (json.RawMessage, error) {
 		return nil, nil
 	}
 	return marshal(rules)
+}
+
+func marshalGenerators(generators generator.Set) (json.RawMessage, error) {
+	if generators.Empty() {
+		return nil, nil
+	}
+	return marshal(generators)
 }
 
 // marshal is json.Marshal without the escaping that is meant for HTML.
@@ -305,124 +226,4 @@ func compact(raw json.RawMessage) json.RawMessage {
 		return raw
 	}
 	return b.Bytes()
-}
-
-// fileBody is a body of version 4. Encoded is false, or names how Content
-// encodes the bytes.
-type fileBody struct {
-	ContentType string          `json:"contentType,omitempty"`
-	Encoded     any             `json:"encoded"`
-	Content     json.RawMessage `json:"content"`
-}
-
-// readBody returns nil if the file has no body, and an empty slice if it has
-// an empty one or null.
-func readBody(raw json.RawMessage, h headers, version4 bool) ([]byte, error) {
-	if raw == nil {
-		return nil, nil
-	}
-	if string(bytes.TrimSpace(raw)) == "null" {
-		return []byte{}, nil
-	}
-	if !version4 {
-		return older(raw, h)
-	}
-	var body fileBody
-	if err := json.Unmarshal(raw, &body); err != nil {
-		return nil, fmt.Errorf("want an object with content, contentType and encoded: %w", err)
-	}
-	if len(body.Content) == 0 || string(body.Content) == "null" {
-		return []byte{}, nil
-	}
-	return body.bytes(h)
-}
-
-// older reads a body of versions up to 3: JSON, unless it is text under a
-// content type that is not JSON, or under none.
-func older(raw json.RawMessage, h headers) ([]byte, error) {
-	var text string
-	if json.Unmarshal(raw, &text) == nil && (text == "" || !isJSON(contentType(h))) {
-		return []byte(text), nil
-	}
-	return compact(raw), nil
-}
-
-func (b fileBody) bytes(h headers) ([]byte, error) {
-	var text string
-	isText := json.Unmarshal(b.Content, &text) == nil
-	media := b.ContentType
-	if media == "" {
-		media = contentType(h)
-	}
-	switch encoding := b.Encoded; {
-	case encoding == nil || encoding == false || encoding == "":
-		if isText && !isJSON(media) {
-			return []byte(text), nil
-		}
-		return compact(b.Content), nil
-	case !isText:
-		return nil, fmt.Errorf("content must be a text if encoded is %v", encoding)
-	case encoding == true || encoding == "base64":
-		decoded, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return nil, fmt.Errorf("content is not base64 as encoded says: %w", err)
-		}
-		return decoded, nil
-	case encoding == "JSON" || encoding == "json":
-		return []byte(text), nil
-	}
-	return nil, fmt.Errorf("encoded is %v (accepted: false, base64, JSON)", b.Encoded)
-}
-
-// writeBody picks the most readable form that gives the same bytes, or for
-// JSON the same document, when read.
-func writeBody(body []byte, h headers) json.RawMessage {
-	if body == nil {
-		return nil
-	}
-	f := fileBody{ContentType: contentType(h), Encoded: false}
-	trimmed := string(bytes.TrimSpace(body))
-	switch {
-	case len(body) == 0:
-		f.Content = json.RawMessage("null")
-	case isJSON(f.ContentType) && trimmed != "null" && json.Valid(body):
-		f.Content = compact(body)
-	case !utf8.Valid(body):
-		f.Encoded = "base64"
-		f.Content = quote(base64.StdEncoding.EncodeToString(body))
-	case isJSON(f.ContentType):
-		// Not JSON after all, or the word null, which would read as empty.
-		f.Encoded = "JSON"
-		f.Content = quote(string(body))
-	default:
-		f.Content = quote(string(body))
-	}
-	raw, err := marshal(f)
-	if err != nil {
-		return nil
-	}
-	return raw
-}
-
-func quote(text string) json.RawMessage {
-	raw, err := marshal(text)
-	if err != nil {
-		return nil
-	}
-	return raw
-}
-
-func contentType(h map[string][]string) string {
-	for name, values := range h {
-		if strings.EqualFold(name, "Content-Type") && len(values) > 0 {
-			return values[0]
-		}
-	}
-	return ""
-}
-
-func isJSON(media string) bool {
-	media, _, _ = strings.Cut(strings.ToLower(media), ";")
-	media = strings.TrimSpace(media)
-	return media == "application/json" || strings.HasSuffix(media, "+json")
 }

@@ -277,3 +277,19 @@ func (s *session) whole(text, separators string) string {
 	}
 	return text[:strings.LastIndexAny(text, separators)+1]
 }
+
+// Value returns a value without what is secret in it: all of it where the name
+// it stands under, a field's or a header's, says so, else what looks like a
+// secret.
+func (r *Redactor) Value(name, value string) string {
+	s := &session{Redactor: r, seen: map[string]bool{}}
+	return s.headerValue("", name, value)
+}
+
+// Text returns a text without its secrets: of JSON by the names of its members,
+// of another text by names and looks as far as they can be seen.
+func (r *Redactor) Text(text string) string {
+	s := &session{Redactor: r, seen: map[string]bool{}}
+	clean, _ := s.body("", Body(text), nil)
+	return string(clean)
+}

@@ -10,20 +10,13 @@
 package verify
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"stranglerfig/contract-tests/compare"
 	"stranglerfig/contract-tests/contract"
-	"stranglerfig/contract-tests/match"
 )
 
 // Target is one running application.
@@ -31,6 +24,8 @@ type Target struct {
 	Name    string            // in reports, such as monolith or service
 	BaseURL string            // such as http://127.0.0.1:9000
 	Header  map[string]string // added to every request, such as this target's Authorization
+	States  string            // where provider states are set up; "" is {BaseURL}/_states
+	Rate    float64           // requests a second at most, those for states among them; 0 is no limit
 }
 
 // Options say what to verify.
@@ -43,15 +38,29 @@ type Options struct {
 	// Every target receives each of them.
 	Unsafe bool
 	// States has each target set up the interaction's provider states first,
-	// by POST {base}/_states. Without it, interactions that need one are not
-	// exercised.
+	// by a POST of {"state","params","action":"setup"}. What it answers, if that
+	// is a JSON object, overwrites the parameters for the request's generators.
+	// Without it, interactions that need a state are not exercised.
 	States bool
+	// Teardown has each target undo the states afterwards, the last one first.
+	Teardown bool
 	// Strict compares the sides with each other without the contract's rules:
 	// for targets that hold the same data.
-	Strict      bool
-	Concurrency int           // interactions at a time, 0 is 4; always 1 with Unsafe or States
-	Timeout     time.Duration // of each request, 0 is 10 s
-	Client      *http.Client  // nil is a client of its own; redirects are never followed
+	Strict bool
+	// Description, if there is one, holds every answer to more than the contract
+	// does. What it finds counts like a difference from the example.
+	Description Description
+	Concurrency int              // interactions at a time, 0 is 4; with Unsafe or States it is 1
+	Timeout     time.Duration    // of each request, 0 is 10 s
+	Client      *http.Client     // nil is a client of its own; redirects are never followed
+	Seed        uint64           // of what generators draw, the same on every target
+	Now         func() time.Time // for generators; nil is time.Now
+}
+
+// Description tells what is wrong with an exchange, such as an OpenAPI
+// description of it. The request's body has been read and is given apart.
+type Description interface {
+	Check(request *http.Request, body []byte, answer compare.Message) []compare.Difference
 }
 
 // Verdict is what an interaction tells.
@@ -87,7 +96,8 @@ type Report struct {
 	Pending      int           `json:"pending"` // failed, but not held against the provider yet
 	Unreachable  int           `json:"unreachable"`
 	NotExercised int           `json:"not_exercised"`
-	Interactions []Interaction `json:"interactions"` // in the contract's order
+	Seed         uint64        `json:"seed,omitempty"` // of what generators drew, if there were any
+	Interactions []Interaction `json:"interactions"`   // in the contract's order
 }
 
 // Interaction is what a run found of one interaction.
@@ -107,6 +117,7 @@ type Interaction struct {
 // Result is one target's part in an interaction.
 type Result struct {
 	Target      string               `json:"target"`
+	Sent        string               `json:"sent,omitempty"` // method, path and query, where generators made them
 	Status      int                  `json:"status,omitempty"`
 	Error       string               `json:"error,omitempty"` // why there is no answer
 	Differences []compare.Difference `json:"differences,omitempty"`
@@ -116,186 +127,6 @@ type Result struct {
 
 // Honours reports whether the target answered as the contract says.
 func (r Result) Honours() bool { return r.Error == "" && len(r.Differences) == 0 }
-
-// Run replays the contract. Faults of the targets are in the report; an error
-// means that the run could not be made, or was cancelled through ctx, in which
-// case the report holds what was found until then.
-func Run(ctx context.Context, o Options) (Report, error) {
-	o, err := o.complete()
-	if err != nil {
-		return Report{}, err
-	}
-	if o.Client == nil {
-		defer own(&o).CloseIdleConnections()
-	} else {
-		o.Client = asIs(*o.Client)
-	}
-	report := Report{Consumer: o.Contract.Consumer, Provider: o.Contract.Provider, Digest: o.Contract.Digest()}
-	for _, t := range o.Targets {
-		report.Targets = append(report.Targets, t.Name)
-	}
-	report.Interactions = make([]Interaction, len(o.Contract.Interactions))
-	var group errgroup.Group
-	group.SetLimit(o.Concurrency)
-	for n, i := range o.Contract.Interactions {
-		group.Go(func() error {
-			report.Interactions[n] = o.interaction(ctx, i)
-			return nil
-		})
-	}
-	// The functions return no errors: what went wrong is in the report.
-	_ = group.Wait()
-	report.conclude()
-	if err := ctx.Err(); err != nil {
-		return report, fmt.Errorf("verify: %w", err)
-	}
-	return report, nil
-}
-
-// complete fills in defaults and refuses what cannot be run.
-func (o Options) complete() (Options, error) {
-	var problems []error
-	if len(o.Targets) == 0 {
-		problems = append(problems, errors.New("verify: no target given: name at least one, such as the monolith"))
-	}
-	names := map[string]bool{}
-	for _, t := range o.Targets {
-		if names[t.Name] || t.Name == "" {
-			problems = append(problems, fmt.Errorf("verify: target %q: each target needs a name of its own", t.Name))
-		}
-		names[t.Name] = true
-		if u, err := url.Parse(t.BaseURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			problems = append(problems, fmt.Errorf("verify: target %s: %q is no base URL (accepted: http://host:port or https://…)", t.Name, t.BaseURL))
-		}
-	}
-	if err := o.Contract.Validate(); err != nil {
-		problems = append(problems, fmt.Errorf("verify: %w", err))
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = 10 * time.Second
-	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = 4
-	}
-	if o.Unsafe || o.States {
-		o.Concurrency = 1 // interactions share the targets' data
-	}
-	return o, errors.Join(problems...)
-}
-
-// interaction plays one interaction on all targets.
-func (o Options) interaction(ctx context.Context, i contract.Interaction) Interaction {
-	out := Interaction{Key: i.Key, Description: i.Description, Route: i.Route, Weight: i.Weight, Pending: i.Pending,
-		Request: i.Request.Method + " " + i.Request.Path}
-	if !o.Unsafe && !safe(i.Request.Method) {
-		out.Verdict = NotExercised
-		out.Reason = i.Request.Method + " may change data: allow unsafe requests to exercise it"
-		return out
-	}
-	if !o.States && len(i.States) > 0 {
-		out.Verdict = NotExercised
-		out.Reason = "it needs provider states: allow setting them up to exercise it"
-		return out
-	}
-	for look := 1; ; look++ {
-		out.Results, out.Parity = nil, nil
-		for _, t := range o.Targets {
-			out.Results = append(out.Results, o.result(ctx, t, i))
-		}
-		o.judge(&out, i.Response.Rules)
-		if out.Verdict != Differs || look == looks || !safe(i.Request.Method) || !pause(ctx) {
-			return out
-		}
-	}
-}
-
-// Sides that serve clients meanwhile may differ for a moment: a change between
-// the two questions, or one that has not been followed yet. A read that makes
-// them differ is asked again before it counts.
-const (
-	looks      = 6
-	betweenTwo = 100 * time.Millisecond
-)
-
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(betweenTwo)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func safe(method string) bool {
-	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
-}
-
-func (o Options) result(ctx context.Context, t Target, i contract.Interaction) Result {
-	r := Result{Target: t.Name}
-	if o.States {
-		for _, s := range i.States {
-			if err := o.setUp(ctx, t, s); err != nil {
-				r.Error = err.Error()
-				return r
-			}
-		}
-	}
-	answer, err := o.send(ctx, t, i.Request)
-	if err != nil {
-		r.Error = err.Error()
-		return r
-	}
-	r.Status, r.answer = answer.Status, answer
-	expected := compare.Message{Status: i.Response.Status, Header: i.Response.Header, Body: i.Response.Body}
-	r.Differences = compare.Responses(expected, answer, i.Response.Rules, compare.Options{Mode: compare.Contract})
-	return r
-}
-
-// judge reaches the interaction's verdict from its results.
-func (o Options) judge(i *Interaction, rules match.Rules) {
-	for _, r := range i.Results {
-		if r.Error != "" {
-			i.Verdict = Unreachable
-			return
-		}
-	}
-	reference, services := i.Results[:1], i.Results[1:]
-	if len(services) == 0 && o.Targets[0].Name != "monolith" {
-		reference, services = nil, i.Results
-	}
-	switch known, held := honoured(reference), honoured(services); {
-	case !known && !held:
-		i.Verdict = Stale
-	case !held:
-		i.Verdict = ServiceBug
-	case !known:
-		i.Verdict = ContractWrong
-	default:
-		i.Verdict = Evidence
-		o.parity(i, rules)
-	}
-}
-
-// honoured reports whether all results do; no result is no objection.
-func honoured(results []Result) bool {
-	return !slices.ContainsFunc(results, func(r Result) bool { return !r.Honours() })
-}
-
-// parity compares each service's answer with the reference's. Fields that a
-// rule covers may differ within it, unless the comparison is strict.
-func (o Options) parity(i *Interaction, rules match.Rules) {
-	if o.Strict {
-		rules = match.Rules{}
-	}
-	for _, r := range i.Results[1:] {
-		i.Parity = append(i.Parity, compare.Responses(i.Results[0].answer, r.answer, rules, compare.Options{Mode: compare.Exact})...)
-	}
-	if len(i.Parity) > 0 {
-		i.Verdict = Differs
-	}
-}
 
 // conclude counts and reaches the verdict on the run.
 func (r *Report) conclude() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -86,12 +87,25 @@ func (l *Ledger) Evidence(ctx context.Context, capability, kind string) ([]Evide
 	}
 	all := make([]Evidence, 0, len(entries))
 	for i := len(entries) - 1; i >= 0; i-- {
-		var e Evidence
-		if err := json.Unmarshal(entries[i].Detail, &e); err != nil {
-			return nil, fmt.Errorf("read ledger entry %d: %w", entries[i].Seq, err)
+		e, _, err := ReadEvidence(entries[i])
+		if err != nil {
+			return nil, err
 		}
-		e.Seq, e.At, e.Hash = entries[i].Seq, entries[i].At, entries[i].Hash
 		all = append(all, e)
 	}
 	return all, nil
+}
+
+// ReadEvidence reads the evidence that an entry holds; false where it holds
+// none.
+func ReadEvidence(entry Entry) (Evidence, bool, error) {
+	var e Evidence
+	if !strings.HasPrefix(entry.Kind, evidenceKind) {
+		return e, false, nil
+	}
+	if err := json.Unmarshal(entry.Detail, &e); err != nil {
+		return e, false, fmt.Errorf("read ledger entry %d: %w", entry.Seq, err)
+	}
+	e.Seq, e.At, e.Hash = entry.Seq, entry.At, entry.Hash
+	return e, true, nil
 }

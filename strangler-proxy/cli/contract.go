@@ -18,6 +18,7 @@ import (
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control"
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/evidence"
 )
 
 func (e *env) contractVerb() *cobra.Command {
@@ -73,7 +74,12 @@ type verifyFlags struct {
 	contract, target string
 	headers          []string
 	unsafe, states   bool
+	teardown         bool
+	statesURL        []string
 	strict           bool
+	concurrency      int
+	rates            []string
+	seed             uint64
 }
 
 func (e *env) contractVerifyVerb() *cobra.Command {
@@ -94,6 +100,11 @@ that, with databases of their own:
 	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "a header for every request, \"Name: value\" or \"TARGET/Name: value\"; ${NAME} is taken from the environment")
 	cmd.Flags().BoolVar(&f.unsafe, "unsafe", false, "send requests that write as well")
 	cmd.Flags().BoolVar(&f.states, "states", false, "set up provider states by POST /_states")
+	cmd.Flags().StringSliceVar(&f.statesURL, "states-url", nil, "where states are set up instead: a path, a URL, or TARGET=URL; implies --states")
+	cmd.Flags().BoolVar(&f.teardown, "teardown", false, "undo provider states afterwards; implies --states")
+	cmd.Flags().IntVar(&f.concurrency, "concurrency", 0, "interactions at a time, default 4; with --unsafe or --states always 1")
+	cmd.Flags().StringSliceVar(&f.rates, "rate", nil, "requests a second at most, for each side or as TARGET=N")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
 	return cmd
 }
@@ -121,11 +132,12 @@ func (e *env) verifyContract(ctx context.Context, capability string, f verifyFla
 	if err != nil {
 		return &api.Error{Text: err.Error(), Hint: "repair the file; nothing was sent", Code: api.ExitNo}
 	}
-	targets, err := targetsOf(cfg, p, f)
+	targets, err := f.complete(cfg, p)
 	if err != nil {
 		return err
 	}
-	report, err := verify.Run(ctx, verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Strict: f.strict})
+	report, err := verify.Run(ctx, verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
+		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed})
 	if err != nil {
 		return err
 	}
@@ -166,47 +178,6 @@ func unauthorized(r verify.Report) bool {
 	return false
 }
 
-// targetsOf reads the sides to ask.
-func targetsOf(cfg *config.Config, p *config.Capability, f verifyFlags) ([]verify.Target, error) {
-	var all []verify.Target
-	known := map[string]string{"monolith": cfg.Monolith.URL, "service": p.Service.URL}
-	for _, item := range strings.Split(f.target, ",") {
-		name, base, given := strings.Cut(strings.TrimSpace(item), "=")
-		if !given {
-			base = known[name]
-		}
-		if base == "" || (name != "monolith" && name != "service") {
-			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are monolith, service, monolith=URL, service=URL", item), Code: api.ExitNo}
-		}
-		t := verify.Target{Name: name, BaseURL: strings.TrimSuffix(base, "/"), Header: map[string]string{}}
-		for _, h := range f.headers {
-			missing := ""
-			key, value, ok := strings.Cut(h, ":")
-			if !ok {
-				return nil, &api.Error{Text: fmt.Sprintf("--header %q: expected \"Name: value\"", h), Code: api.ExitNo}
-			}
-			if only, header, scoped := strings.Cut(key, "/"); scoped {
-				if only != name {
-					continue
-				}
-				key = header
-			}
-			t.Header[strings.TrimSpace(key)] = os.Expand(strings.TrimSpace(value), func(name string) string {
-				text, set := os.LookupEnv(name)
-				if !set {
-					missing = name
-				}
-				return text
-			})
-			if missing != "" {
-				return nil, &api.Error{Text: fmt.Sprintf("--header %q: the environment variable %s is not set", h, missing), Hint: "export " + missing + "=…", Code: api.ExitNo}
-			}
-		}
-		all = append(all, t)
-	}
-	return all, nil
-}
-
 // fileContract files the result as evidence, if it is evidence: about the
 // declared contract, with both sides asked.
 func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Capability, path string, targets []verify.Target, r verify.Report) (string, error) {
@@ -223,9 +194,17 @@ func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Ca
 	if err != nil {
 		return "", err
 	}
+	clean, err := cleaner(cfg)
+	if err != nil {
+		return "", err
+	}
+	details, err := evidence.ContractDetails(r, clean)
+	if err != nil {
+		return "", err
+	}
 	q := api.EvidenceRequest{
 		Capability: p.Name, Kind: "contract", Verdict: r.Verdict, Contract: digest, Config: p.Digest(), By: who(),
-		Summary: fmt.Sprintf("%d of %d interactions hold on both sides", r.Passed, len(r.Interactions)), Details: raw(r.Verdicts()),
+		Summary: fmt.Sprintf("%d of %d interactions hold on both sides", r.Passed, len(r.Interactions)), Details: details,
 	}
 	for _, t := range targets {
 		side, into := cfg.Monolith, &q.MonolithBuild

@@ -127,9 +127,9 @@ func (p *parser) routeShadow(where string, n *yaml.Node, routeID string) {
 // tuned are the keys that every place knows.
 func (p *parser) tuned(where string, t *tuning) field {
 	return field{
-		"p0": p.share(where+".p0", &t.p0), "p1": p.share(where+".p1", &t.p1), "alpha": p.share(where+".alpha", &t.alpha),
-		"per_client": p.share(where+".per_client", &t.client), "per_shape": p.share(where+".per_shape", &t.shape),
-		"slower": p.share(where+".slower", &t.slower),
+		"p0": p.percentage(where+".p0", &t.p0), "p1": p.percentage(where+".p1", &t.p1), "alpha": p.percentage(where+".alpha", &t.alpha),
+		"per_client": p.percentage(where+".per_client", &t.client), "per_shape": p.percentage(where+".per_shape", &t.shape),
+		"slower": p.percentage(where+".slower", &t.slower),
 		"span": p.orNone(func() { t.span = new(time.Duration) }, func(k, v *yaml.Node) {
 			t.span = new(time.Duration)
 			p.duration(where+".span", t.span)(k, v)
@@ -146,7 +146,7 @@ func (p *parser) tuned(where string, t *tuning) field {
 			} else if !ok {
 				return
 			}
-			p.share(where+".reverse", &t.reverse)(k, v)
+			p.percentage(where+".reverse", &t.reverse)(k, v)
 			if t.reverse != nil {
 				if *t.reverse *= 100; *t.reverse > 100 {
 					p.problem(v.Line, fmt.Sprintf("%s.reverse: %s is more than 100%%", where, describe(v)), "")
@@ -156,8 +156,8 @@ func (p *parser) tuned(where string, t *tuning) field {
 	}
 }
 
-// share reads a percentage, or a fraction.
-func (p *parser) share(where string, to **float64) func(_, v *yaml.Node) {
+// percentage reads a percentage, or a fraction.
+func (p *parser) percentage(where string, to **float64) func(_, v *yaml.Node) {
 	return func(_, v *yaml.Node) {
 		text, ok := p.plain(where, v)
 		if !ok {

@@ -189,7 +189,7 @@ var framedInputs = []input{
 			}
 		}
 	}},
-	{"HTTP/2: a body that stops", "the request ends when no byte has come for `limits.body_timeout`; the backend's call is broken off", small, inClear, func(t testing.TB, s *stage) {
+	{"HTTP/2: a body that stops", "408 when no byte has come for `limits.body_timeout`; the backend's call is broken off", small, inClear, func(t testing.TB, s *stage) {
 		broken := make(chan error, 1)
 		c := s.framed(t)
 		c.ask(1, false, "POST", s.script.at(func(l *line, _ string) bool {
@@ -202,6 +202,26 @@ var framedInputs = []input{
 		}
 		if receive(t, "the end of the call", broken) == nil {
 			t.Error("the backend got a whole body")
+		}
+		if got := c.status(1); got != "408" {
+			t.Errorf("answered %s", got)
+		}
+	}},
+	{"HTTP/2: a client that does not read its answer", "the request ends when no byte was taken for `limits.body_timeout`; the backend's call is broken off, the connection goes on", small, inClear, func(t testing.TB, s *stage) {
+		stopped := make(chan int64, 1)
+		c := s.framed(t)
+		c.ask(1, true, "GET", s.script.at(func(l *line, _ string) bool {
+			io.WriteString(l, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+			n, _ := io.Copy(l, io.LimitReader(endless{}, 1_000_000_000))
+			stopped <- n
+			return false
+		})) // its window is never opened again
+		if n := receive(t, "the end of the call", stopped); n > 100_000_000 {
+			t.Errorf("%d bytes were taken from the backend", n)
+		}
+		c.ask(3, true, "HEAD", s.script.at(say(empty)))
+		if got := c.status(3); got != "200" {
+			t.Errorf("the next request was answered %s", got)
 		}
 	}},
 	{"HTTP/2: a method that HTTP/1.1 cannot carry", "400; it does not count against the backend", "", inClear, func(t testing.TB, s *stage) {

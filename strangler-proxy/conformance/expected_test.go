@@ -23,11 +23,7 @@ type failing struct {
 var pending = []failing{}
 
 // defects lists what is there and does the wrong thing.
-var defects = []failing{
-	{"TestConformance/http* to h2*/a refusal before the body keeps the body at the client", "net/http's HTTP/2 transport sends the body without waiting for the backend's 100 Continue"},
-	{"TestAnswersThatBreakOffOpenTheBreaker/h2*", "over HTTP/2 a backend has done well as soon as its answer has begun"},
-	{"TestHostileAndClumsyInputs/HTTP/2: a body that stops", "limits.body_timeout is looked after over HTTP/1.1 only"},
-}
+var defects = []failing{}
 
 // met notes which lines of the tables belonged to a test that ran.
 var met sync.Map

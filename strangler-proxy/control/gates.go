@@ -103,11 +103,14 @@ func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeI
 		return f
 	}
 	f, evidence := c.filed(ctx, p, f, now)
-	var counts map[string]int
-	known := json.Unmarshal(evidence.Details, &counts) == nil
-	if f.Verdict == api.Pass && c.writes(routeID) && (!known || counts["not-exercised"] > 0) {
+	var counted struct {
+		Verdicts map[string]int `json:"verdicts"`
+	}
+	known := json.Unmarshal(evidence.Details, &counted) == nil && counted.Verdicts != nil
+	left := counted.Verdicts["not-exercised"]
+	if f.Verdict == api.Pass && c.writes(routeID) && (!known || left > 0) {
 		f.Verdict, f.Command = api.Missing, "strangler contract verify "+p.Name+" --unsafe --states --target monolith=URL,service=URL"
-		f.Text = fmt.Sprintf("%d interactions were not exercised, which moving writes needs; they belong on a pair of applications of their own", counts["not-exercised"])
+		f.Text = fmt.Sprintf("%d interactions were not exercised, which moving writes needs; they belong on a pair of applications of their own", left)
 		if !known {
 			f.Text = "the evidence does not say what was exercised"
 		}

@@ -12,6 +12,8 @@ type answer struct {
 	http.ResponseWriter
 	flight  *flight
 	capture *capture
+	still   *standstill
+	clock   clock
 }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -27,13 +29,25 @@ func (w *answer) Write(b []byte) (int, error) {
 	if w.flight.status == 0 {
 		w.flight.status = http.StatusOK
 	}
+	w.clock.set(w.still.limit, w.stuck)
 	n, err := w.ResponseWriter.Write(b)
+	w.clock.timer.Stop()
 	w.flight.bytes += int64(n)
 	if w.capture != nil {
 		w.capture.add(b[:n])
 	}
 	return n, err
 }
+
+// FlushError is what [http.ResponseController] flushes by.
+func (w *answer) FlushError() error {
+	w.clock.set(w.still.limit, w.stuck)
+	defer w.clock.timer.Stop()
+	return w.still.on.Flush()
+}
+
+// stuck ends the answer of a client that takes nothing of it.
+func (w *answer) stuck() { w.still.end(w.still.on.SetWriteDeadline, false) }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *answer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -27,6 +27,10 @@ func (c *conn) cross() {
 	c.hush()
 	c.listen(to, false, cancel)
 	res, err := forwarder{c.proxy}.RoundTrip(r)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body.Close()
+		err = errTunnel
+	}
 	if err == nil {
 		c.proxy.wrote(f)
 		err = c.passResponse(res)
@@ -58,7 +62,7 @@ func (c *conn) outgoing(ctx context.Context, body *inlet) *http.Request {
 	f := &c.flight
 	h := header(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) })
 	h.Del("Host")
-	c.proxy.o.Forwarding.set(h, f.told)
+	c.proxy.o.Forwarding.set(h, f)
 	if c.req.Trailers {
 		h.Set("Te", "trailers")
 	}
@@ -107,8 +111,8 @@ func (c *conn) passResponse(res *http.Response) error {
 	f.status = res.StatusCode
 	bodiless := c.req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	framed := !bodiless && (res.ContentLength < 0 || len(res.Trailer) > 0) && c.req.Minor > 0
-	if c.unframed = !bodiless && res.ContentLength < 0 && !framed; c.unframed {
-		c.last = true
+	if c.unframed = !bodiless && res.ContentLength < 0 && !framed; c.unframed || !c.read() {
+		c.last = true // or the client could go on with a body that nobody waits for
 	}
 	for _, hop := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {
 		res.Header.Del(hop)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/http1"
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -61,8 +63,26 @@ func (f *flight) find() error {
 		return err
 	}
 	f.path = path
-	f.route, err = f.obeyed.Table.Lookup(f.question())
-	return err
+	if f.route, err = f.obeyed.Table.Lookup(f.question()); err != nil {
+		return err
+	}
+	if f.obeyed.Table.Len() == 0 {
+		return nil
+	}
+	return f.undisguised()
+}
+
+// reasonOf says by what word a request that found no route is counted.
+func reasonOf(err error) string {
+	var doubt *route.DoubtError
+	var disguised *disguisedError
+	switch {
+	case errors.As(err, &doubt):
+		return "predicate"
+	case errors.As(err, &disguised):
+		return "method-override"
+	}
+	return "path"
 }
 
 // question is what a route is looked up by.
@@ -203,6 +223,7 @@ type flight struct {
 	cookie     string            // Set-Cookie that makes the client sticky; "" where it is, or need not be
 	fellBack   string            // why, if it did
 	err        error
+	span       *trace.Span // nil: there is none
 	held       time.Duration
 	status     int   // answered; 0: nothing was
 	bytes      int64 // of the answer's body

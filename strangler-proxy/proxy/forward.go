@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -20,7 +22,7 @@ type forwarder struct{ p *Proxy }
 func (t forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 	f := flightOf(r)
 	if f.other == nil {
-		return f.target.RoundTrip(r)
+		return askAgain(f.target, r)
 	}
 	res, err := askInTime(f.target, r, f.obeyed.FallbackAfter)
 	why := ""
@@ -37,8 +39,72 @@ func (t forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	f.fellBack = why
+	f.target.FellBack()
 	t.p.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
-	return f.other.RoundTrip(r.Clone(r.Context()))
+	return askAgain(f.other, r.Clone(r.Context()))
+}
+
+// askAgain sends a request, and once more to the same owner where that is safe.
+func askAgain(b *upstream.Backend, r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		res, err := b.RoundTrip(r)
+		if err != nil && r.Context().Err() == nil && mayRepeat(b, r.Method, false, err) {
+			return b.RoundTripAgain(r)
+		}
+		return res, err
+	}
+	body := &keptBody{ReadCloser: r.Body}
+	r.Body = body
+	res, err := b.RoundTrip(r)
+	if err != nil && r.Context().Err() == nil && mayRepeat(b, r.Method, true, err) {
+		return b.RoundTripAgain(r) // nothing was sent, so nothing of the body is missing
+	}
+	body.letGo()
+	return res, err
+}
+
+// mayRepeat reports whether a request that failed may be sent once more to the
+// backend that owns it: nothing of it was sent, or it only reads and has no
+// body. Where it may, that is taken from the backend's budget.
+func mayRepeat(b *upstream.Backend, method string, hasBody bool, err error) bool {
+	var notSent *upstream.NotSentError
+	if errors.As(err, &notSent) {
+		return !errors.Is(err, upstream.ErrOpen) && !errors.Is(err, upstream.ErrFull) && b.RetryUnsent()
+	}
+	return route.Reads(method) && !hasBody && !tookTooLong(err) && !errors.Is(err, errTunnel) && b.Retry()
+}
+
+func tookTooLong(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, upstream.ErrSlow) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// keptBody is a request's body that is still there when the request could not
+// be sent, although net/http closes it then.
+type keptBody struct {
+	io.ReadCloser
+	mu     sync.Mutex
+	free   bool // closing it closes it
+	closed bool // it was to be closed before
+}
+
+// Close implements [io.Closer].
+func (k *keptBody) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed = true; !k.free {
+		return nil
+	}
+	return k.ReadCloser.Close()
+}
+
+// letGo says that the body will not be sent another time.
+func (k *keptBody) letGo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.free = true; k.closed {
+		k.ReadCloser.Close()
+	}
 }
 
 // excuses reports whether a status says that somebody else should be asked.
@@ -81,17 +147,21 @@ func (c closing) Close() error {
 // failed counts a request that its target did not answer, and says how it is
 // answered instead.
 func (p *Proxy) failed(f *flight, err error) (status int, text string) {
-	p.o.Metrics.failures.WithLabelValues(f.target.Name).Inc()
 	var notSent *upstream.NotSentError
-	var timeout net.Error
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		p.Refused("body")
 		return http.StatusRequestEntityTooLarge, tooLong(tooLarge.Limit).Error()
+	case errors.Is(err, errSlowBody):
+		p.Refused("body-too-slow")
+		return http.StatusRequestTimeout, err.Error()
+	}
+	p.o.Metrics.failures.WithLabelValues(f.target.Name).Inc()
+	switch {
 	case errors.As(err, &notSent):
 		return http.StatusServiceUnavailable, f.target.Name + " cannot be reached; nothing was sent"
-	case errors.Is(err, upstream.ErrSlow), errors.As(err, &timeout) && timeout.Timeout():
+	case tookTooLong(err):
 		return http.StatusGatewayTimeout, f.target.Name + " did not answer in time"
 	}
 	return http.StatusBadGateway, f.target.Name + " did not answer"

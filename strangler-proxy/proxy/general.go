@@ -97,7 +97,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
-	out := &answer{ResponseWriter: w, flight: f}
+	still := &standstill{limit: p.o.Limits.BodyTimeout, on: http.NewResponseController(w)}
+	defer still.over()
+	out := &answer{ResponseWriter: w, flight: f, still: still}
 	// What the backend does not say, net/http would make up.
 	w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
 	defer p.land(f)
@@ -110,6 +112,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if limit := p.o.Limits.Body; limit > 0 {
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &timedBody{ReadCloser: r.Body, still: still}
 	}
 	p.forward(out, r, f)
 }
@@ -131,8 +136,11 @@ func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
 	}
 	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
 	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
+	if p.o.Tracer != nil {
+		p.trace(f)
+	}
 	if err := f.find(); err != nil {
-		p.Refused("path")
+		p.Refused(reasonOf(err))
 		return http.StatusBadRequest, err
 	}
 	if err := p.decide(ctx, f); err != nil {
@@ -160,6 +168,7 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 		in.Body = body
 	}
 	header := r.Header.Clone()
+	p.o.Forwarding.set(header, f)
 	p.reverse.ServeHTTP(w, in) // panics where the answer is broken off
 	w.capture.end()
 	p.observe(wanting, f, p.exchangeOf(f, header, w.Header().Clone(), body.to, w.capture))
@@ -184,7 +193,16 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Fragment = ""
 	pr.Out.Host = f.hostFor()
 	pr.Out.Trailer = pr.In.Trailer // filled in when the body has been read
-	p.o.Forwarding.set(pr.Out.Header, f.told)
+	for name, values := range pr.In.Header {
+		switch {
+		case name == "Te", name == "Connection", name == "Upgrade": // httputil has seen to them
+		case http1.PerHop(name):
+			pr.Out.Header.Del(name)
+		case name == "Forwarded", strings.HasPrefix(name, "X-Forwarded-"):
+			pr.Out.Header[name] = values // which httputil has taken away
+		}
+	}
+	p.o.Forwarding.set(pr.Out.Header, f)
 	if upgrade := pr.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
 		// Tunnels of other kinds would bypass every route (h2c, for one).
 		pr.Out.Header.Del("Upgrade")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 )
 
 // Observer sees exchanges after they were answered.
@@ -27,7 +28,7 @@ type Exchange struct {
 	Path       string // canonical
 	Query      string
 	Host       string
-	Header     http.Header // of the request
+	Header     http.Header // of the request, as its owner is told it
 	Body       []byte      // of the request
 	Status     int
 	Answer     http.Header
@@ -35,6 +36,7 @@ type Exchange struct {
 	Truncated  bool // a body was longer than Options.Capture, or not wanted to its end
 	At         time.Time
 	Took       time.Duration
+	Span       *trace.Span // of the request; nil where there is none
 }
 
 // CaptureLimit bounds each captured body, in bytes, where the options do not.
@@ -54,7 +56,7 @@ func (p *Proxy) wanting(f *flight) (who []Observer) {
 func (p *Proxy) exchangeOf(f *flight, header, answer http.Header, body, answered *capture) *Exchange {
 	x := &Exchange{
 		Route: f.route, Decision: f.decision, Method: f.asked.method, Path: f.path, Query: f.asked.query, Host: f.asked.host,
-		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun),
+		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun), Span: f.span,
 	}
 	var sentWhole, answeredWhole bool
 	x.Body, sentWhole = body.taken()

@@ -17,6 +17,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -60,6 +61,9 @@ type Options struct {
 	StaleAfter time.Duration
 	Observers  []Observer
 	Capture    int // bytes of each body that observers are shown; default [CaptureLimit]
+	// Tracer makes spans of requests; nil: there are none, and what clients say
+	// of traces is passed on like anything else.
+	Tracer *trace.Tracer
 	// Panicked is told what went wrong with a connection, which ends; nil: nobody
 	// is.
 	Panicked func(reason any, stack []byte)
@@ -98,6 +102,7 @@ func New(o Options) *Proxy {
 	}
 	o.Limits = o.Limits.withDefaults()
 	o.Forwarding = o.Forwarding.withDefaults()
+	o.Forwarding.traced = o.Tracer != nil
 	p := &Proxy{o: o, known: map[string]*capability{}, undeclared: &counters{name: noRoute}}
 	p.reverse = p.reverseProxy()
 	return p

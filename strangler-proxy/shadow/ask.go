@@ -11,14 +11,29 @@ import (
 	"stranglerfig/contract-tests/compare"
 	"stranglerfig/contract-tests/tape"
 	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
 // errTooLong is returned for an answer that is longer than what is compared.
 var errTooLong = errors.New("the answer is too long to be compared")
 
-// ask sends the exchange's request to a backend, and says how long it took.
-func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange) (compare.Message, time.Duration, error) {
+// ask sends the exchange's request to a backend, with a span of its own, and
+// says how long it took.
+func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, time.Duration, error) {
+	span := parent.Ask(x.Method)
+	defer span.End()
+	span.Text("strangler.backend", b.Name)
+	m, took, err := s.send(b, x, span)
+	if err != nil {
+		span.Failed(err.Error())
+	} else {
+		span.Whole("http.response.status_code", int64(m.Status))
+	}
+	return m, took, err
+}
+
+func (s *Shadow) send(b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, time.Duration, error) {
 	ctx, cancel := s.asking()
 	defer cancel()
 	target := b.URL.String() + x.Path
@@ -34,6 +49,7 @@ func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange) (compare.Message, t
 		req.Header.Del(hop)
 	}
 	req.Header.Set("X-Strangler-Shadow", "1")
+	span.Tell(req.Header)
 	req.Host = x.Host
 	begun := time.Now()
 	res, err := b.Aside(req)

@@ -9,6 +9,7 @@ import (
 	"stranglerfig/contract-tests/match"
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -24,7 +25,7 @@ type sides struct{ monolith, service compare.Message }
 // judge asks the side that did not answer, and compares. A difference counts
 // only if it stays when both sides are asked again in a way that rules skew out,
 // see look.
-func (s *Shadow) judge(x *proxy.Exchange) finding {
+func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	capability := x.Route.Capability
 	monolith, service := s.o.Backends(capability)
 	if monolith == nil || service == nil {
@@ -34,7 +35,7 @@ func (s *Shadow) judge(x *proxy.Exchange) finding {
 	if back {
 		other = monolith
 	}
-	got, took, err := s.ask(other, x)
+	got, took, err := s.ask(other, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -51,7 +52,7 @@ func (s *Shadow) judge(x *proxy.Exchange) finding {
 		return f
 	}
 	for range rechecks {
-		again := s.look(monolith, service, x)
+		again := s.look(monolith, service, x, span)
 		again.monolith, again.service = f.monolith, f.service
 		if f = again; f.verdict != Incomparable || f.reason != InMotion || s.ctx.Err() != nil {
 			break
@@ -97,21 +98,21 @@ func differences(expected, actual compare.Message, rules match.Rules) []compare.
 // answers are the same, nothing this request shows has changed in between, and
 // the follower's has no excuse to differ. If they are not, what it shows is in
 // motion and cannot be compared.
-func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange) finding {
+func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, span *trace.Span) finding {
 	capability := x.Route.Capability
 	owner := s.o.Owner(capability)
 	leader, follower := monolith, service
 	if owner == change.Service {
 		leader, follower = service, monolith
 	}
-	before, _, err := s.ask(leader, x)
+	before, _, err := s.ask(leader, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
 	if !s.followed(capability, owner, time.Now()) {
 		return incomparable(Behind)
 	}
-	there, _, err := s.ask(follower, x)
+	there, _, err := s.ask(follower, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -129,7 +130,7 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange) fi
 	if verdict != Mismatch {
 		return finding{verdict: verdict}
 	}
-	after, _, err := s.ask(leader, x)
+	after, _, err := s.ask(leader, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -174,12 +175,12 @@ var loose = match.Rules{}.WithBody(nil, match.Matcher{Kind: match.Type}).
 
 // judgeWrite sends a write to the isolated store, once and never again, and
 // compares.
-func (s *Shadow) judgeWrite(x *proxy.Exchange) finding {
+func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	store := s.o.Isolated(x.Route.Capability)
 	if store == nil {
 		return incomparable(NoBackend)
 	}
-	got, took, err := s.ask(store, x)
+	got, took, err := s.ask(store, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}

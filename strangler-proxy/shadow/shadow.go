@@ -221,14 +221,19 @@ func (s *Shadow) take(x *proxy.Exchange) {
 	if !route.Reads(x.Method) {
 		direction = Isolated
 	}
-	switch {
-	case time.Since(x.At) > s.o.Timeout+x.Took:
+	if time.Since(x.At) > s.o.Timeout+x.Took {
 		s.drop(x.Route, direction, Waited)
-	case direction == Isolated:
-		s.count(x, direction, s.judgeWrite(x))
-	default:
-		s.count(x, direction, s.judge(x))
+		return
 	}
+	span := x.Span.Part("mirror")
+	defer span.End()
+	judge := s.judge
+	if direction == Isolated {
+		judge = s.judgeWrite
+	}
+	f := judge(x, span)
+	span.Text("strangler.verdict", string(f.verdict))
+	s.count(x, direction, f)
 }
 
 // Idle reports whether nothing waits or is under way.

@@ -38,7 +38,7 @@ func TestWhatNobodyWaitsForOpensNoBreaker(t *testing.T) {
 			t.Fatal("the backend answered")
 		}
 	}
-	if st := b.Stats(); b.Open() || st.InFlight != 0 || st.Usable != 1 {
+	if st := b.Stats(); b.Open() || st.Breaker != upstream.Closed || st.InFlight != 0 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -11,6 +11,7 @@ import (
 type Attempt struct {
 	backend  *Backend
 	endpoint *endpoint
+	trial    bool // of a backend whose breaker is open
 }
 
 // Outcome of an attempt.
@@ -18,11 +19,29 @@ type Outcome uint8
 
 // The outcomes of attempts.
 const (
-	Failed    Outcome = iota // the backend did not answer, or not to the end
-	Slow                     // it took too long
-	Well                     // it answered
-	Undecided                // the client broke it off, which says nothing
+	Failed      Outcome = iota // the backend did not answer, or not to the end
+	Slow                       // it took too long
+	Unreachable                // no connection came about
+	Well                       // it answered
+	Undecided                  // the client broke it off, or there was no connection to be had, which says nothing
+	outcomes
 )
+
+var outcomeNames = [outcomes]string{"failed", "slow", "unreachable", "well", "undecided"}
+
+// String names an outcome.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Bad reports whether an outcome speaks against the backend.
+func (o Outcome) Bad() bool { return o < Well }
+
+// Unconnected is the outcome of an attempt that got no connection.
+func Unconnected(err error) Outcome {
+	if errors.Is(err, ErrFull) {
+		return Undecided // it has enough to do, which is no fault
+	}
+	return Unreachable
+}
 
 // ErrFull is returned, as a NotSentError, when a backend has as many requests
 // or connections as it may have.
@@ -30,21 +49,37 @@ var ErrFull = errors.New("the backend has as much to do as it may have")
 
 // Begin admits a request to the backend and chooses the endpoint that gets it.
 // The error is a NotSentError.
-func (b *Backend) Begin() (Attempt, error) {
+func (b *Backend) Begin() (Attempt, error) { return b.begin(b.pick) }
+
+// BeginAgain does the same for a request that has just failed: it goes to the
+// endpoint that has failed least.
+func (b *Backend) BeginAgain() (Attempt, error) { return b.begin(b.pickAgain) }
+
+func (b *Backend) begin(pick func(time.Time) *endpoint) (Attempt, error) {
 	now := time.Now()
 	if b.inFlight.Add(1) > int64(b.o.Limits.Requests) {
 		b.inFlight.Add(-1)
-		b.refused.Add(1)
+		b.refusedRequests.Add(1)
 		return Attempt{}, &NotSentError{ErrFull}
 	}
-	if !b.breaker.admit(now) {
+	admitted, trial := b.breaker.admit(now)
+	if !admitted {
 		b.inFlight.Add(-1)
+		b.refusedOpen.Add(1)
 		return Attempt{}, &NotSentError{ErrOpen}
 	}
 	b.budget.earn()
-	e := b.pick(now)
+	e := pick(now)
 	e.inFlight.Add(1)
-	return Attempt{b, e}, nil
+	return Attempt{b, e, trial}, nil
+}
+
+// Begun says that the answer has begun. One that goes on for long, such as a
+// stream of events, does not keep others from being tried meanwhile.
+func (a Attempt) Begun() {
+	if a.trial {
+		a.backend.breaker.answering(time.Now())
+	}
 }
 
 // End says how the attempt went.
@@ -52,13 +87,18 @@ func (a Attempt) End(o Outcome) {
 	now := time.Now()
 	a.endpoint.inFlight.Add(-1)
 	a.backend.inFlight.Add(-1)
+	a.endpoint.outcomes[o].Add(1)
 	switch o {
 	case Well:
-		a.backend.breaker.succeeded()
+		if a.backend.breaker.succeeded() {
+			a.backend.hasClosed()
+		}
 	case Undecided:
 		a.backend.breaker.undecided()
 	default:
-		a.backend.breaker.failed(now)
+		if a.backend.breaker.failed(now) {
+			a.backend.hasOpened(o)
+		}
 	}
 	if o != Undecided {
 		a.backend.note(a.endpoint, o == Well, now)
@@ -67,6 +107,16 @@ func (a Attempt) End(o Outcome) {
 
 // Retry takes one from the retry budget; false when it is used up.
 func (b *Backend) Retry() bool { return b.budget.spend() }
+
+// RetryUnsent does the same for a request of which nothing was sent. Where there
+// is another endpoint it is free: that one has not had the request yet.
+func (b *Backend) RetryUnsent() bool {
+	if len(b.endpoints) > 1 {
+		b.budget.used.Add(1)
+		return true
+	}
+	return b.Retry()
+}
 
 // Conn returns a connection: an idle one that the backend has neither closed
 // nor sent anything on unasked, or a new one; fresh demands a new one. The

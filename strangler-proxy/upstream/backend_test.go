@@ -280,3 +280,40 @@ func TestAddressesHaveAPort(t *testing.T) {
 		t.Error("a URL that is none was taken")
 	}
 }
+
+func TestARequestIsUnderWayUntilItsAnswerHasEnded(t *testing.T) {
+	more := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		w.(http.Flusher).Flush()
+		<-more
+	})
+	for name, end := range map[string]func(body io.ReadCloser){
+		"read to its end": func(body io.ReadCloser) {
+			more <- struct{}{}
+			io.Copy(io.Discard, body)
+		},
+		"closed": func(body io.ReadCloser) {
+			body.Close()
+			more <- struct{}{}
+		},
+	} {
+		b := newBackend(t, s.URL)
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://whatever.invalid/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := b.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := b.Stats().InFlight; n != 1 {
+			t.Errorf("%d are under way while the answer comes", n)
+		}
+		end(res.Body)
+		if n := b.Stats().InFlight; n != 0 {
+			t.Errorf("%s: %d are under way afterwards", name, n)
+		}
+		res.Body.Close()
+	}
+}

@@ -26,6 +26,12 @@ const (
 
 var usual = BreakerOptions{Failures: trip, Pause: pauseForTrial}
 
+// admits reports whether a breaker lets a request pass.
+func (k *breaker) admits(now time.Time) bool {
+	admitted, _ := k.admit(now)
+	return admitted
+}
+
 // opened returns a breaker that opened at a moment.
 func opened(at time.Time) *breaker {
 	k := breaker{o: usual}
@@ -39,13 +45,13 @@ func opened(at time.Time) *breaker {
 func TestAnOpenBreakerAdmitsOneTrialAfterAPause(t *testing.T) {
 	at := time.Unix(1000, 0)
 	k := opened(at)
-	if k.admit(at) || k.admit(at.Add(pauseForTrial-1)) {
+	if k.admits(at) || k.admits(at.Add(pauseForTrial-1)) {
 		t.Error("a request was admitted during the pause")
 	}
-	if !k.admit(at.Add(pauseForTrial)) {
+	if !k.admits(at.Add(pauseForTrial)) {
 		t.Error("the trial was not admitted")
 	}
-	if k.admit(at.Add(pauseForTrial)) || k.admit(at.Add(time.Hour)) {
+	if k.admits(at.Add(pauseForTrial)) || k.admits(at.Add(time.Hour)) {
 		t.Error("a second request was admitted while the trial is under way")
 	}
 }
@@ -58,20 +64,20 @@ func TestATrialDecides(t *testing.T) {
 		now, afterPause bool // whether the next requests are admitted
 		several         bool // and not only one of them
 	}{
-		"well":        {(*breaker).succeeded, true, true, true},
+		"well":        {func(k *breaker) { k.succeeded() }, true, true, true},
 		"badly":       {func(k *breaker) { k.failed(later) }, false, true, false},
 		"nobody knew": {(*breaker).undecided, true, false, false},
 	} {
 		k := opened(at)
 		k.admit(later)
 		row.ends(k)
-		if got := k.admit(later); got != row.now {
+		if got := k.admits(later); got != row.now {
 			t.Errorf("%s: the next request was admitted: %v", name, got)
 		}
-		if got := k.admit(later.Add(pauseForTrial)); got != row.afterPause {
+		if got := k.admits(later.Add(pauseForTrial)); got != row.afterPause {
 			t.Errorf("%s: the one after a pause was admitted: %v", name, got)
 		}
-		if got := k.admit(later.Add(pauseForTrial)); got != row.several {
+		if got := k.admits(later.Add(pauseForTrial)); got != row.several {
 			t.Errorf("%s: one more was admitted: %v", name, got)
 		}
 	}
@@ -86,7 +92,27 @@ func TestASuccessForgetsEarlierFailures(t *testing.T) {
 		}
 		k.succeeded()
 	}
-	if !k.admit(at) {
+	if !k.admits(at) {
 		t.Error("failures that were not in a row opened the breaker")
+	}
+}
+
+func TestATrialWhoseAnswerGoesOnKeepsNobodyWaiting(t *testing.T) {
+	at := time.Unix(1000, 0)
+	k := opened(at)
+	first := at.Add(pauseForTrial)
+	if admitted, trial := k.admit(first); !admitted || !trial {
+		t.Fatal("the trial was not admitted as one")
+	}
+	k.answering(first)
+	if k.admits(first.Add(pauseForTrial - 1)) {
+		t.Error("a second trial was admitted without a pause")
+	}
+	if !k.admits(first.Add(pauseForTrial)) {
+		t.Error("a stream that does not end keeps the breaker open")
+	}
+	k.succeeded()
+	if got := k.state(); got != Closed {
+		t.Errorf("the breaker is %s after a trial that went well", got)
 	}
 }

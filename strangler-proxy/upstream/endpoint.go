@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,10 @@ type endpoint struct {
 	inFlight atomic.Int64
 	sick     atomic.Bool  // its checks fail
 	ejected  atomic.Int64 // until then, in Unix nanoseconds, because requests to it fail
+
+	outcomes  [outcomes]atomic.Int64 // of requests
+	ejections atomic.Int64
+	well, ill atomic.Int64 // checks
 
 	mu       sync.Mutex
 	failures int // in a row
@@ -31,20 +37,29 @@ func (b *Backend) note(e *endpoint, well bool, now time.Time) {
 	if len(b.endpoints) == 1 {
 		return // there is nobody to ask instead
 	}
+	if out := b.reckon(e, well, now); out > 0 {
+		e.ejections.Add(1)
+		b.o.Log.Warn("an endpoint is left out for a while", "backend", b.Name, "endpoint", e.url.String(), "because", fmt.Sprintf("%d requests in a row failed", ejectAfter), "for", out.String())
+	}
+}
+
+// reckon returns for how long the endpoint is left out from now on; 0: nothing
+// has changed.
+func (b *Backend) reckon(e *endpoint, well bool, now time.Time) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if well {
 		e.failures, e.times = 0, 0
-		return
+		return 0
 	}
-	if e.failures++; e.failures < ejectAfter {
-		return
+	if e.failures++; e.failures < ejectAfter || !b.mayEject(e, now) {
+		return 0
 	}
-	if b.mayEject(e, now) {
-		e.failures = 0
-		e.times = min(e.times+1, ejectMost)
-		e.ejected.Store(now.Add(time.Duration(e.times) * ejectFor).UnixNano())
-	}
+	e.failures = 0
+	e.times = min(e.times+1, ejectMost)
+	out := time.Duration(e.times) * ejectFor
+	e.ejected.Store(now.Add(out).UnixNano())
+	return out
 }
 
 // mayEject reports whether an endpoint can be done without: at most half of
@@ -66,19 +81,36 @@ func (b *Backend) pick(now time.Time) *endpoint {
 	if len(b.endpoints) == 1 {
 		return b.endpoints[0]
 	}
-	usable := make([]*endpoint, 0, 16)
-	for _, e := range b.endpoints {
-		if e.usable(now) {
-			usable = append(usable, e)
-		}
-	}
-	if len(usable) == 0 {
-		usable = b.endpoints
-	}
+	usable := b.usable(make([]*endpoint, 0, 16), now)
 	one := usable[rand.IntN(len(usable))]
 	two := usable[rand.IntN(len(usable))]
 	if two.inFlight.Load() < one.inFlight.Load() {
 		return two
 	}
 	return one
+}
+
+// usable lists the endpoints that are to be asked.
+func (b *Backend) usable(to []*endpoint, now time.Time) []*endpoint {
+	for _, e := range b.endpoints {
+		if e.usable(now) {
+			to = append(to, e)
+		}
+	}
+	if len(to) == 0 {
+		return b.endpoints
+	}
+	return to
+}
+
+// pickAgain returns the usable endpoint with the fewest failures in a row.
+func (b *Backend) pickAgain(now time.Time) *endpoint {
+	all := b.usable(nil, now)
+	return slices.MinFunc(all, func(one, two *endpoint) int { return one.failing() - two.failing() })
+}
+
+func (e *endpoint) failing() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failures
 }

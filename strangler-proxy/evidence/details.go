@@ -1,0 +1,89 @@
+package evidence
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stranglerfig/contract-tests/compare"
+	"stranglerfig/contract-tests/verify"
+)
+
+// Cleaner takes secrets out of what is kept or shown, see tape.Redactor.
+type Cleaner interface {
+	// Value cleans a value that stands under a name.
+	Value(name, value string) string
+	// Text cleans a text, of JSON by the names of its members.
+	Text(text string) string
+}
+
+// Details are what evidence of kind contract keeps of a verification: how many
+// interactions had which verdict, and the report.
+type Details struct {
+	Verdicts map[verify.Verdict]int `json:"verdicts"`
+	Report   verify.Report          `json:"report"`
+}
+
+// ContractDetails are the details of a report, with the values that its
+// differences quote cleaned.
+func ContractDetails(r verify.Report, clean Cleaner) (json.RawMessage, error) {
+	interactions := make([]verify.Interaction, len(r.Interactions))
+	for n, i := range r.Interactions {
+		i.Request, i.Reason = clean.Text(i.Request), clean.Text(i.Reason)
+		i.Parity = cleaned(i.Parity, clean)
+		results := make([]verify.Result, len(i.Results))
+		for k, result := range i.Results {
+			result.Error = clean.Text(result.Error)
+			result.Differences = cleaned(result.Differences, clean)
+			results[k] = result
+		}
+		i.Results = results
+		interactions[n] = i
+	}
+	r.Interactions = interactions
+	return json.Marshal(Details{Verdicts: r.Verdicts(), Report: r})
+}
+
+// kept bounds how many differences of one answer are kept.
+const kept = 10
+
+var lastName = regexp.MustCompile(`([^.\[\]'"]+)['"\]]*(?:\[[\d*]+\])*$`)
+
+// placeName is the last name of a difference's path.
+func placeName(path string) string {
+	if found := lastName.FindStringSubmatch(path); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// cleaned cleans the values of differences: by the name of their place, such as
+// $.body.user.password, else by their looks.
+func cleaned(list []compare.Difference, clean Cleaner) []compare.Difference {
+	if len(list) > kept {
+		more := compare.Difference{Kind: compare.More, Actual: strconv.Itoa(len(list) - kept)}
+		list = append(slices.Clone(list[:kept]), more)
+	}
+	out := make([]compare.Difference, len(list))
+	for n, d := range list {
+		name := placeName(d.Path)
+		d.Path = clean.Text(d.Path)
+		d.Expected, d.Actual = quoted(d.Expected, name, clean), quoted(d.Actual, name, clean)
+		out[n] = d
+	}
+	return out
+}
+
+// quoted cleans a value that may be a JSON text or document.
+func quoted(value, name string, clean Cleaner) string {
+	var text string
+	if strings.HasPrefix(value, `"`) && json.Unmarshal([]byte(value), &text) == nil {
+		raw, err := json.Marshal(clean.Value(name, text))
+		if err == nil {
+			return string(raw)
+		}
+	}
+	return clean.Value(name, clean.Text(value))
+}

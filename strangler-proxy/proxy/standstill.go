@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// standstill ends requests that came over HTTP/2 and whose client neither sends
+// nor takes a byte while it is its turn. net/http has deadlines, but none that
+// move on with every byte, and none may be set once the request was answered.
+type standstill struct {
+	limit time.Duration
+	on    *http.ResponseController
+
+	mu       sync.Mutex
+	answered bool
+	slow     bool // the client did not send
+}
+
+// over says that the request was answered.
+func (s *standstill) over() {
+	s.mu.Lock()
+	s.answered = true
+	s.mu.Unlock()
+}
+
+// end ends what waits for the client.
+func (s *standstill) end(deadline func(time.Time) error, slow bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.answered && deadline(past) == nil {
+		s.slow = s.slow || slow
+	}
+}
+
+// wasSlow reports whether the client took too long to send.
+func (s *standstill) wasSlow() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.slow
+}
+
+// clock is set while it is the client's turn.
+type clock struct{ timer *time.Timer }
+
+func (c *clock) set(limit time.Duration, then func()) {
+	if c.timer == nil {
+		c.timer = time.AfterFunc(limit, then)
+	} else {
+		c.timer.Reset(limit)
+	}
+}
+
+// timedBody is a request's body that must not stand still.
+type timedBody struct {
+	io.ReadCloser
+	still *standstill
+	clock clock
+}
+
+// Read implements [io.Reader].
+func (b *timedBody) Read(p []byte) (int, error) {
+	b.clock.set(b.still.limit, func() { b.still.end(b.still.on.SetReadDeadline, true) })
+	n, err := b.ReadCloser.Read(p)
+	b.clock.timer.Stop()
+	if err != nil && err != io.EOF && b.still.wasSlow() {
+		err = errSlowBody
+	}
+	return n, err
+}

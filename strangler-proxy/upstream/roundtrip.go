@@ -1,0 +1,160 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrSlow is the cause with which a caller cancels a request that took too
+// long to be answered.
+var ErrSlow = errors.New("the backend did not answer in time")
+
+// RoundTrip sends a request to the backend, whatever host its URL names. The
+// request is under way until its answer's body has been read to its end, or
+// closed: that is when it is known how the backend did. A body of which no
+// piece comes for as long as the backend's idle time ends with an error.
+func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
+	attempt, err := b.Begin()
+	if err != nil {
+		return nil, err
+	}
+	return b.roundTrip(attempt, r)
+}
+
+// RoundTripAgain does the same with a request that has just failed, see
+// [Backend.BeginAgain].
+func (b *Backend) RoundTripAgain(r *http.Request) (*http.Response, error) {
+	attempt, err := b.BeginAgain()
+	if err != nil {
+		return nil, err
+	}
+	return b.roundTrip(attempt, r)
+}
+
+func (b *Backend) roundTrip(attempt Attempt, r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	r = r.WithContext(ctx)
+	to := *r.URL
+	to.Scheme, to.Host = attempt.endpoint.url.Scheme, attempt.endpoint.url.Host
+	r.URL = &to
+	upload := &upload{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = upload
+	}
+	res, err := b.transport.RoundTrip(r)
+	if err != nil {
+		attempt.End(blame(ctx, upload, err))
+		cancel(nil)
+		return nil, err
+	}
+	attempt.Begun()
+	if res.Body == http.NoBody {
+		attempt.End(Well)
+		cancel(nil)
+		return res, nil
+	}
+	res.Body = &download{ReadCloser: res.Body, idle: b.idleFor(res), give: cancel, end: func(err error) {
+		switch {
+		case err == io.EOF:
+			attempt.End(Well)
+		case err == nil:
+			attempt.End(Undecided) // nobody wanted the rest
+		default:
+			attempt.End(blame(ctx, upload, err))
+		}
+		cancel(nil)
+	}}
+	return res, nil
+}
+
+// idleFor is how long an answer's body may stand still; 0: for any time.
+func (b *Backend) idleFor(res *http.Response) time.Duration {
+	if streams(res.Header.Get("Content-Type")) {
+		return 0
+	}
+	return b.o.Timeouts.Idle
+}
+
+// streams reports whether an answer of a media type is one of events or of
+// gRPC messages, which come when they come.
+func streams(mediaType string) bool {
+	for _, of := range [...]string{"text/event-stream", "application/grpc"} {
+		if len(mediaType) >= len(of) && strings.EqualFold(mediaType[:len(of)], of) {
+			return true
+		}
+	}
+	return false
+}
+
+// blame says whose fault it is that a request was not answered to its end.
+func blame(ctx context.Context, body *upload, err error) Outcome {
+	var notSent *NotSentError
+	var timeout net.Error
+	slow := errors.Is(context.Cause(ctx), ErrSlow)
+	switch {
+	case ctx.Err() != nil && !slow || body.broken.Load():
+		return Undecided // the client went away; that says nothing
+	case errors.As(err, &notSent):
+		return Unconnected(err)
+	case slow, errors.As(err, &timeout) && timeout.Timeout():
+		return Slow
+	}
+	return Failed
+}
+
+// upload is a request body that notes whether its sender broke it off.
+type upload struct {
+	io.ReadCloser
+	broken atomic.Bool
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
+		u.broken.Store(true)
+	}
+	return n, err
+}
+
+// download is an answer's body that tells, once, how it ended: with io.EOF or
+// another error, or nil where it was closed before.
+type download struct {
+	io.ReadCloser
+	idle  time.Duration // between two pieces; 0: any
+	timer *time.Timer
+	give  context.CancelCauseFunc // gives the call up
+	once  sync.Once
+	end   func(err error)
+}
+
+// Read implements [io.Reader].
+func (d *download) Read(p []byte) (int, error) {
+	switch {
+	case d.idle <= 0:
+	case d.timer == nil:
+		d.timer = time.AfterFunc(d.idle, func() { d.give(ErrSlow) })
+	default:
+		d.timer.Reset(d.idle)
+	}
+	n, err := d.ReadCloser.Read(p)
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	if err != nil {
+		d.once.Do(func() { d.end(err) })
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (d *download) Close() error {
+	d.once.Do(func() { d.end(nil) })
+	return d.ReadCloser.Close()
+}
