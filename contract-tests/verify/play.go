@@ -34,6 +34,7 @@ func (r *runner) interaction(ctx context.Context, i contract.Interaction) Intera
 		}
 		r.judge(&out, i.Response.Rules)
 		if out.Verdict != Differs || look == looks || !safe(i.Request.Method) || !pause(ctx) {
+			out.exhibit(i.Response)
 			return out
 		}
 	}

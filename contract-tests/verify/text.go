@@ -8,7 +8,9 @@ import (
 	"stranglerfig/contract-tests/compare"
 )
 
-// meaning tells what to do about a verdict.
+// Meaning tells in a phrase what a verdict says, empty where it says it itself.
+func (v Verdict) Meaning() string { return meaning[v] }
+
 var meaning = map[Verdict]string{
 	ServiceBug:    "the service does not honour the contract",
 	ContractWrong: "the monolith itself does not honour the contract: correct it, or sign the change off",
@@ -37,7 +39,7 @@ func (i Interaction) text(b *strings.Builder) {
 		pending = " (pending)"
 	}
 	fmt.Fprintf(b, "%-14s %s: %s%s\n", i.Verdict, i.Request, i.Description, pending)
-	if why := meaning[i.Verdict]; why != "" {
+	if why := i.Verdict.Meaning(); why != "" {
 		fmt.Fprintf(b, "  %s\n", why)
 	}
 	if i.Reason != "" {
