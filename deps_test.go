@@ -47,8 +47,9 @@ strangler-proxy/config/      : strangler-proxy/route migrations/mapping migratio
 strangler-proxy/upstream/    :
 strangler-proxy/http1/       :
 strangler-proxy/listener/    :
+strangler-proxy/trace/       :
 strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match migrations/change
-strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/upstream migrations/engine migrations/change
+strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
 strangler-proxy/evidence/    : strangler-proxy/control contract-tests/contract contract-tests/verify contract-tests/compare contract-tests/match migrations/ledger migrations/engine
@@ -78,6 +79,7 @@ gorm.io/                                     : monolith/ extracted/
 github.com/Shopify/toxiproxy/v2              : contract-tests/chaos/
 github.com/testcontainers/testcontainers-go  : contract-tests/harness/
 github.com/spf13/cobra                       : strangler-proxy/cli/
+go.opentelemetry.io/otel                     : strangler-proxy/trace/
 `
 
 const module = "stranglerfig/"

@@ -173,6 +173,7 @@ func TestTheCompleteExampleOfTheConfigIsGood(t *testing.T) {
 const everywhere = `
 nobody: x
 tls: {certificate: c, key: k, nobody: x}
+tracing: {endpoint: "http://a", nobody: x}
 limits: {nobody: x}
 admin: {nobody: x}
 monolith:

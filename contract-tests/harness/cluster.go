@@ -20,7 +20,8 @@ type Cluster struct {
 	bin, dir, port string
 	settings       []string
 	cred           *syscall.Credential
-	process        *exec.Cmd // nil while it is down
+	process        *os.Process // nil while it is down
+	ended          <-chan error
 }
 
 // NewCluster makes a cluster in a temporary directory and starts its server,
@@ -83,10 +84,11 @@ func (c *Cluster) Start(ctx context.Context) error {
 	}
 	// Not bound to ctx: the server outlives whoever waited for its start.
 	server := c.Program(context.WithoutCancel(ctx), "postgres", args...)
-	if err := server.Start(); err != nil {
+	var err error
+	if c.ended, err = begin(server, syscall.SIGQUIT); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
 	}
-	c.process = server
+	c.process = server.Process
 	return answers(ctx, c.DSN)
 }
 
@@ -97,8 +99,8 @@ func (c *Cluster) Kill() error {
 		return errors.New("the server is down already")
 	}
 	// A server that stands still cannot start further processes.
-	pid := c.process.Process.Pid
-	if err := c.process.Process.Signal(syscall.SIGSTOP); err != nil {
+	pid := c.process.Pid
+	if err := c.process.Signal(syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop postgres: %w", err)
 	}
 	children, err := childrenOf(pid)
@@ -110,7 +112,7 @@ func (c *Cluster) Kill() error {
 			return fmt.Errorf("kill postgres: %w", err)
 		}
 	}
-	c.process.Wait() // which says that it was killed
+	<-c.ended // which says that it was killed
 	c.process = nil
 	return gone(children)
 }
@@ -172,8 +174,8 @@ func gone(pids []int) error {
 // remove ends the server and removes its directory.
 func (c *Cluster) remove() {
 	if c.process != nil {
-		c.process.Process.Signal(syscall.SIGQUIT)
-		c.process.Wait()
+		c.process.Signal(syscall.SIGQUIT)
+		<-c.ended
 		c.process = nil
 	}
 	if c.dir != "" {

@@ -93,15 +93,17 @@ type Process struct {
 	Name string
 	URL  string // what it said it listens on
 
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
-	tail *tail
+	cmd   *exec.Cmd
+	ended <-chan error
+	done  chan struct{}
+	err   error
+	tail  *tail
 }
 
 var listening = regexp.MustCompile(`listening on (https?://\S+)`)
 
-// Start starts a command and waits until it says where it listens.
+// Start starts a command and waits until it says where it listens. The command
+// does not outlive this process.
 func Start(ctx context.Context, c Command) (*Process, error) {
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Env = append(os.Environ(), c.Env...)
@@ -114,13 +116,14 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = in, in
-	if err := cmd.Start(); err != nil {
+	ended, err := begin(cmd, syscall.SIGKILL)
+	if err != nil {
 		in.Close()
 		out.Close()
 		return nil, fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	in.Close()
-	p := &Process{Name: c.Name, cmd: cmd, done: make(chan struct{}), tail: &tail{}}
+	p := &Process{Name: c.Name, cmd: cmd, ended: ended, done: make(chan struct{}), tail: &tail{}}
 	found := make(chan string, 1)
 	go p.watch(out, c.Log, found)
 	if c.Ready < 0 {
@@ -169,7 +172,7 @@ func (p *Process) watch(out *os.File, log io.Writer, found chan<- string) {
 		}
 	}
 	out.Close()
-	p.err = p.cmd.Wait()
+	p.err = <-p.ended
 }
 
 // Kill ends the process at once, as kill -9 does, and waits for it.

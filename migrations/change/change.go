@@ -168,9 +168,9 @@ var (
 	ErrClaimRefused = errors.New("claim refused: a newer attempt or epoch is stored")
 	// ErrStaleEpoch: the side's epoch is not the one the caller believed.
 	ErrStaleEpoch = errors.New("the stored epoch is not the expected one")
-	// ErrStaleRunner: another engine has taken over the stream, or it has
-	// moved on; applying would be a second time.
-	ErrStaleRunner = errors.New("the stream has been taken over or has moved on")
+	// ErrStaleRunner: another engine has taken over the stream or the copy, or
+	// it has moved on; applying would be a second time.
+	ErrStaleRunner = errors.New("it has been taken over or has moved on")
 	// ErrFenceTimeout: writers in flight did not end within the bound.
 	ErrFenceTimeout = errors.New("writers did not end within the bound")
 	// ErrCannotFollow: the log has something that cannot be followed, or has
@@ -224,7 +224,9 @@ type Database interface {
 	EndCopy(ctx context.Context) error
 	// LoadChunk stores a chunk and its record in one transaction, replacing
 	// rows of the same keys. Its Rows are mapped; its After and Last are still
-	// keys of the side it was read from, which is where a copy resumes.
+	// keys of the side it was read from, which is where a copy resumes. One that
+	// does not go on where the last one ended is refused with ErrStaleRunner:
+	// another copy has taken over.
 	LoadChunk(ctx context.Context, c Chunk) error
 	// Loaded returns where a table's copy stands.
 	Loaded(ctx context.Context, table int) (Loaded, error)
@@ -331,7 +333,8 @@ type PartPusher interface {
 	// the copy was begun in one piece.
 	Parts(ctx context.Context, target Database, table, parts int) (all []Part, ok bool, err error)
 	// PushPart copies the next rows of a part, at most limit, in one
-	// transaction of the target, and returns the part as it is then.
+	// transaction of the target, and returns the part as it is then. It returns
+	// ErrStaleRunner where another copy has taken the part any further.
 	PushPart(ctx context.Context, target Database, plan *mapping.Table, p Part, limit int) (next Part, rows int64, err error)
 }
 
@@ -365,11 +368,23 @@ type Observer interface {
 	Sightings(ctx context.Context) ([]Sighting, error)
 }
 
+// Partitioned is offered by a database whose tables may have parts that come and
+// go without a word in the log.
+type Partitioned interface {
+	// Attend takes in parts that are new, and returns an ErrCannotFollow where
+	// rows came or went with one. It is to be called now and then, and before a
+	// switch; Fence does the same.
+	Attend(ctx context.Context) error
+}
+
 // Fickle is offered by a database that may be away for a while.
 type Fickle interface {
 	// Away reports whether an error means that the database could not be
 	// reached or went away, so that trying again later may help.
 	Away(err error) bool
+	// Refresh lets go of connections that have broken unnoticed, so that what
+	// comes next does not meet them.
+	Refresh(ctx context.Context)
 }
 
 // Lagging is offered by a database that others replicate.

@@ -118,11 +118,12 @@ func (m *move) recut(ctx context.Context) error {
 	return m.save(ctx, "recut", fmt.Sprintf("the log of %v begins anew: a verification has to find what was missed", broken), nil)
 }
 
-// guard keeps watch over the log that the move keeps on either side, for as
-// long as the engine lives.
+// guard keeps watch over the log that the move keeps on either side, and over
+// what happens past it, for as long as the engine lives.
 func (m *move) guard(ctx context.Context) {
 	for wait(ctx, m.e.o.Guard, nil) {
 		for side, db := range m.opened() {
+			m.attend(ctx, side, db)
 			retained, err := db.Retained(ctx)
 			if err != nil {
 				continue // a database that is away is the streams' to report
@@ -136,6 +137,19 @@ func (m *move) guard(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// attend pauses the move where rows came or went past the log of a side that is
+// followed.
+func (m *move) attend(ctx context.Context, side change.Side, db change.Database) {
+	p, ok := db.(change.Partitioned)
+	s := m.stream(side)
+	if !ok || s == nil {
+		return
+	}
+	if err := p.Attend(ctx); errors.Is(err, change.ErrCannotFollow) {
+		m.pauseFor(s, err)
+	} // another error is of a database that is away, or busy: the next look is soon
 }
 
 // opened returns the databases while something of the move is installed.

@@ -3,7 +3,9 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,4 +172,49 @@ func TestAMoveThatWasPausedBeforeItsCopyIsCopiedWhenItResumes(t *testing.T) {
 	if !report.Clean || report.Rows < 50 {
 		t.Errorf("%+v", report)
 	}
+}
+
+// reshaped is a monolith's database of which a part is gone, while that is so.
+type reshaped struct {
+	change.Database
+	gone *atomic.Bool
+}
+
+func (r reshaped) Attend(context.Context) error {
+	if r.gone.Load() {
+		return fmt.Errorf("part p was dropped and %w: resume the move", change.ErrCannotFollow)
+	}
+	return nil
+}
+
+// TestRowsThatWentPastTheLogKeepASwitchFromBeginningAndPauseTheMove.
+func TestRowsThatWentPastTheLogKeepASwitchFromBeginningAndPauseTheMove(t *testing.T) {
+	w := newWorld(t, 50)
+	w.ready()
+	var gone atomic.Bool
+	open := func(ctx context.Context, dsn, move string, side change.Side, tables []change.Table) (change.Database, error) {
+		db, err := engine.OpenDatabase(ctx, dsn, move, side, tables)
+		if side == change.Monolith {
+			db = reshaped{db, &gone}
+		}
+		return db, err
+	}
+	gone.Store(true)
+	w.restart(engine.Options{Guard: time.Hour, Open: open, Bounds: patient})
+	if _, err := w.engine.Switch(t.Context(), "billing", change.Service, "", nil); err == nil || !strings.Contains(err.Error(), "part p was dropped") || errors.Is(err, engine.ErrSwitchAborted) {
+		t.Errorf("a switch begins although rows are missing: %v", err)
+	}
+	w.restart(engine.Options{Guard: time.Millisecond, Open: open, Bounds: patient})
+	if st := w.awaitState("paused"); !strings.Contains(st.Paused, "part p was dropped") {
+		t.Errorf("the pause does not say why: %s", st.Paused)
+	}
+	gone.Store(false)
+	must(t, w.engine.Resume(t.Context(), "billing", nil))
+	report, err := w.engine.Verify(t.Context(), "billing", engine.VerifyRequest{Repair: true}, nil)
+	must(t, err)
+	if !report.Clean {
+		t.Fatalf("%+v", report)
+	}
+	_, err = w.engine.Switch(t.Context(), "billing", change.Service, "", nil)
+	must(t, err)
 }

@@ -147,6 +147,14 @@ func (m *move) warmUp(ctx context.Context, owner change.Side) error {
 	ctx, cancel := context.WithTimeout(ctx, warmUpWait)
 	defer cancel()
 	for _, side := range []change.Side{owner, owner.Other()} {
+		if f, ok := m.db(side).(change.Fickle); ok {
+			f.Refresh(ctx)
+		}
+		if p, ok := m.db(side).(change.Partitioned); ok {
+			if err := p.Attend(ctx); err != nil {
+				return fmt.Errorf("look at the %s's partitions: %w", side, err)
+			}
+		}
 		head, err := m.db(side).Head(ctx)
 		if err != nil {
 			return fmt.Errorf("read the %s's log: %w", side, err)

@@ -14,6 +14,7 @@ import (
 const (
 	applierPrefix = "strangler.applier" // content: the id of the side of the move
 	markerPrefix  = "strangler.marker"  // content: the id, a newline, the token
+	emptiedPrefix = "strangler.emptied" // content: the id, a newline, the partition
 )
 
 // transaction is what one transaction did to the mapped tables.
@@ -90,6 +91,8 @@ func (f *feed) note(m noteMessage) {
 		f.open.ours, f.open.changes = true, nil
 	case markerPrefix:
 		f.open.marker = token
+	case emptiedPrefix:
+		f.fail(fmt.Errorf("partition %s was truncated during the move, %s", token, emptyingAdvice))
 	}
 }
 
@@ -149,10 +152,12 @@ func (f *feed) fail(err error) {
 	}
 }
 
+const emptyingAdvice = "which cannot be followed row by row: resume the move and let a verification repair the other side; use DELETE while a move is under way"
+
 func (f *feed) truncated(m truncateMessage) {
 	for _, relation := range m.relations {
 		if s := f.changed(relation); s != nil {
-			f.fail(fmt.Errorf("table %s was truncated during the move, which cannot be followed row by row: resume the move and let a verification repair the other side; use DELETE while a move is under way", f.layouts[s.table].name))
+			f.fail(fmt.Errorf("table %s was truncated during the move, %s", f.layouts[s.table].name, emptyingAdvice))
 		}
 	}
 }

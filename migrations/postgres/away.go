@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"stranglerfig/migrations/change"
 )
@@ -40,6 +41,19 @@ func (db *DB) Away(err error) bool {
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) ||
 		err != nil && strings.Contains(err.Error(), "conn closed")
+}
+
+// Refresh asks every idle connection for a sign of life and closes those that
+// give none: a pool notices that a server was restarted only when it uses them.
+func (db *DB) Refresh(ctx context.Context) {
+	for _, pool := range []*pgxpool.Pool{db.pool, db.applier} {
+		for _, c := range pool.AcquireAllIdle(ctx) {
+			if c.Ping(ctx) != nil {
+				hangUp(c.Conn().PgConn())
+			}
+			c.Release()
+		}
+	}
 }
 
 // Lag returns how far behind the slowest physical standby is. Those that read

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/mapping"
@@ -121,9 +122,7 @@ func (db *DB) takeCut(ctx context.Context) (*cut, error) {
 
 // adopt opens a transaction that sees an exported snapshot.
 func (db *DB) adopt(ctx context.Context, snapshot string) (*pgx.Conn, error) {
-	config := db.pool.Config().ConnConfig.Copy()
-	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.ConnectConfig(ctx, db.pool.Config().ConnConfig.Copy())
 	if err != nil {
 		return nil, err
 	}
@@ -269,11 +268,27 @@ func (db *DB) LoadChunk(ctx context.Context, c change.Chunk) error {
 		if err := w.put(ctx, c.Table, c.Rows); err != nil {
 			return fmt.Errorf("load %s: %w", db.tables[c.Table].Name, err)
 		}
-		_, err := w.tx.Exec(ctx, `INSERT INTO strangler.chunk (id, tab, last, rows, at, done) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (id, tab) DO UPDATE SET last = excluded.last, rows = chunk.rows + excluded.rows, done = excluded.done`,
-			db.id, c.Table, mapping.EncodeKey(c.Last), len(c.Rows), bounded(c.At), c.Done)
-		return err
+		return db.recordChunk(ctx, w.tx, c)
 	})
+}
+
+// recordChunk notes a chunk, if it goes on where the record ends: one that does
+// not comes from a copy that another one has taken over from.
+func (db *DB) recordChunk(ctx context.Context, tx pgx.Tx, c change.Chunk) error {
+	if c.After == nil {
+		return overtaken(tx.Exec(ctx, "INSERT INTO strangler.chunk (id, tab, last, rows, at, done) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+			db.id, c.Table, mapping.EncodeKey(c.Last), len(c.Rows), bounded(c.At), c.Done))
+	}
+	return overtaken(tx.Exec(ctx, "UPDATE strangler.chunk SET last = $3, rows = rows + $4, done = $5 WHERE id = $1 AND tab = $2 AND last = $6 AND NOT done",
+		db.id, c.Table, mapping.EncodeKey(c.Last), len(c.Rows), c.Done, mapping.EncodeKey(c.After)))
+}
+
+// overtaken is the error of a record that was not where a copy had left it.
+func overtaken(done pgconn.CommandTag, err error) error {
+	if err == nil && done.RowsAffected() == 0 {
+		return fmt.Errorf("another copy of the same move is at work: %w", change.ErrStaleRunner)
+	}
+	return err
 }
 
 // Loaded returns where a table's copy stands.

@@ -7,7 +7,8 @@
 // into transactions, session.go speaks the replication protocol, and wire.go
 // decodes pgoutput. copy.go takes cuts,
 // apply.go writes rows, switch.go fences and claims, schema.go installs and
-// removes, and preflight.go looks beforehand.
+// removes, partition.go minds partitions that come and go, and preflight.go looks
+// beforehand.
 //
 // A [change.Position] is a log sequence number (LSN): the end of a commit
 // record, or the point at which a replication slot became consistent.
@@ -77,6 +78,7 @@ func Open(ctx context.Context, dsn, move string, side change.Side, tables []chan
 	maps.Copy(config.ConnConfig.RuntimeParams, settings)
 	// A checkpoint that is acknowledged must have reached the disk.
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	config.ConnConfig.AfterConnect = stayOpen
 	config.MaxConns = poolSize
 	db := &DB{move: move, side: side, tables: tables, id: move + "/" + string(side), raw: config.ConnConfig.Config.Copy()}
 	if db.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -93,6 +95,13 @@ func Open(ctx context.Context, dsn, move string, side change.Side, tables []chan
 		return nil, err
 	}
 	return db, nil
+}
+
+// stayOpen switches off, for a new connection, timeouts that not every version
+// knows and that it could therefore not be opened with.
+func stayOpen(ctx context.Context, conn *pgconn.PgConn) error {
+	_, err := conn.Exec(ctx, "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')").ReadAll()
+	return err
 }
 
 // introduce asks what the names and the ways depend on. Slots are shared by all
@@ -220,6 +229,15 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // relation quotes a table's name, which may be qualified by a schema.
 func relation(name string) string { return pgx.Identifier(nameParts(name)).Sanitize() }
+
+// relations quotes the names of the mapped tables.
+func (db *DB) relations() []string {
+	names := make([]string, len(db.tables))
+	for i, t := range db.tables {
+		names[i] = relation(t.Name)
+	}
+	return names
+}
 
 // literal quotes a text.
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -55,10 +57,15 @@ var pushings = []pushing{
 
 // TestWhatIsPushedIsWhatTheMappingMakesOfIt: each value is copied once within
 // the databases, where that can be, and once through the mapping, and arrives as
-// the same or is refused by both.
+// the same or is refused by both. Beside the tricky values there are drawn ones.
 func TestWhatIsPushedIsWhatTheMappingMakesOfIt(t *testing.T) {
+	needServer(t)
+	drawn := 20
+	if testing.Short() {
+		drawn = 6
+	}
 	const colours = "CREATE TYPE colour AS ENUM ('red', 'it''s green'); "
-	for _, p := range pushings {
+	for n, p := range pushings {
 		t.Run(fmt.Sprintf("%s to %s %s", p.from, p.to, transformName(p.column)), func(t *testing.T) {
 			p.column.To, p.column.From = "v", "v"
 			plan, problems := mapping.Compile(mapping.Spec{Capability: "move", Tables: []mapping.TableSpec{{To: "y", From: "x", Key: []string{"id"},
@@ -67,6 +74,10 @@ func TestWhatIsPushedIsWhatTheMappingMakesOfIt(t *testing.T) {
 				t.Fatal(problems)
 			}
 			leader := prepared(t, change.Leading, colours+"CREATE TABLE x (id int PRIMARY KEY, v "+p.from+")", tables(plan, change.Monolith)...)
+			dice := rand.New(rand.NewPCG(7, uint64(n)))
+			for draw := draws[p.from]; draw != nil && len(p.values) < drawn; {
+				p.values = append(p.values, draw(dice))
+			}
 			for i, v := range p.values {
 				exec(t, leader.app, fmt.Sprintf("INSERT INTO x VALUES (%d, %s)", i, v))
 			}
@@ -75,13 +86,12 @@ func TestWhatIsPushedIsWhatTheMappingMakesOfIt(t *testing.T) {
 			mapped := prepared(t, change.Following, schema, tables(plan, change.Service)...)
 			for i, v := range p.values {
 				key := change.Key{mapping.Int(int64(i))}
-				part := change.Part{UpTo: key, Loaded: change.Loaded{Last: change.Key{mapping.Int(int64(i - 1))}}}
-				_, _, errPushed := leader.db.PushPart(t.Context(), pushed.db, plan.Tables[0], part, 10)
+				errPushed := leader.pushOne(pushed, plan, i)
 				rows, err := leader.db.Lookup(t.Context(), 0, []change.Key{key})
 				must(t, err)
 				row, errMapped := plan.Tables[0].Forward(rows[0])
 				if errMapped == nil {
-					errMapped = mapped.db.LoadChunk(t.Context(), change.Chunk{Last: key, Rows: []change.Row{row}})
+					errMapped = mapped.db.Repair(t.Context(), change.Change{Kind: change.Put, Key: key, Row: row})
 				}
 				if (errPushed == nil) != (errMapped == nil) {
 					t.Errorf("%s: pushed %v, mapped %v", v, errPushed, errMapped)
@@ -93,6 +103,55 @@ func TestWhatIsPushedIsWhatTheMappingMakesOfIt(t *testing.T) {
 			expectSame(t, mapped, pushed, "y")
 		})
 	}
+}
+
+// pushOne pushes the row of a key as a part by itself.
+func (s *side) pushOne(to *side, plan *mapping.Plan, key int) error {
+	s.Helper()
+	before, last := change.Key{mapping.Int(int64(key - 1))}, change.Key{mapping.Int(int64(key))}
+	exec(s.T, to.app, "INSERT INTO strangler.part (id, tab, no, up_to, last, rows, done) SELECT id, 0, $1, $2, $3, 0, false FROM strangler.move", key, mapping.EncodeKey(last), mapping.EncodeKey(before))
+	_, _, err := s.db.PushPart(s.Context(), to.db, plan.Tables[0], change.Part{No: key, UpTo: last, Loaded: change.Loaded{Last: before}}, 10)
+	return err
+}
+
+// draws writes random values of a type, in SQL.
+var draws = map[string]func(r *rand.Rand) string{
+	"int2":        func(r *rand.Rand) string { return fmt.Sprint(int16(r.Uint32())) },
+	"int4":        func(r *rand.Rand) string { return drawInt(r, 31) },
+	"int8":        func(r *rand.Rand) string { return drawInt(r, 63) },
+	"numeric":     drawNumeric,
+	"text":        func(r *rand.Rand) string { return drawText(r, 12) },
+	"varchar(10)": func(r *rand.Rand) string { return drawText(r, 10) },
+	"char(4)":     func(r *rand.Rand) string { return drawText(r, 4) },
+	"float8": func(r *rand.Rand) string {
+		return fmt.Sprintf("'%v'", math.Float64frombits(r.Uint64()&^(1<<62)))
+	},
+	"timestamptz": func(r *rand.Rand) string {
+		return fmt.Sprintf("to_timestamp(%d) + interval '%d microseconds'", r.Int64N(4e10)-2e10, r.IntN(1e6))
+	},
+	"bytea": func(r *rand.Rand) string { return fmt.Sprintf(`'\x%016x'`, r.Uint64()) },
+}
+
+// drawInt is a number of at most so many bits, few of them large.
+func drawInt(r *rand.Rand, bits int) string {
+	n := r.Uint64() >> (64 - 1 - r.IntN(bits))
+	return []string{"", "-"}[r.IntN(2)] + fmt.Sprint(n)
+}
+
+// drawNumeric is a number of up to 20 digits before and 4 after the point, with
+// zeros at its end at times.
+func drawNumeric(r *rand.Rand) string {
+	return drawInt(r, 63) + []string{"", ".", ".0", ".5", ".10", ".01", ".99", ".995", ".0050", "00.00"}[r.IntN(10)]
+}
+
+// drawText is a text of letters that are easily spoiled.
+func drawText(r *rand.Rand, most int) string {
+	letters := []string{"a", "A", " ", "ä", "𝄞", `\`, "''", `"`, "{", ",", "\t", "\n", "0", "7", "N", "\u200b"}
+	var b strings.Builder
+	for range r.IntN(most + 1) {
+		b.WriteString(letters[r.IntN(len(letters))])
+	}
+	return "'" + b.String() + "'"
 }
 
 func transformName(c mapping.ColumnSpec) string {

@@ -18,11 +18,7 @@ const (
 
 // lockMapped locks the mapped tables, with their partitions.
 func (db *DB) lockMapped(ctx context.Context, tx pgx.Tx, mode string) error {
-	names := make([]string, len(db.tables))
-	for i, t := range db.tables {
-		names[i] = relation(t.Name)
-	}
-	return db.lockTables(ctx, tx, mode, names)
+	return db.lockTables(ctx, tx, mode, db.relations())
 }
 
 // lockTables waits for whoever is at work in tables and keeps others out until

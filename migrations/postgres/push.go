@@ -227,7 +227,7 @@ func (db *DB) pipe(ctx context.Context, to *DB, from, into *layout, selected []s
 			if rows, err = connect(ctx, source.PgConn(), out, tx.Conn().PgConn(), in); err != nil {
 				return err
 			}
-			return to.recordPart(ctx, tx, next, rows)
+			return to.recordPart(ctx, tx, p, next, rows)
 		})
 	})
 	if err != nil {
@@ -276,7 +276,7 @@ func (db *DB) pass(ctx context.Context, to *DB, plan *mapping.Table, from *layou
 		if err := w.put(ctx, p.Table, rows); err != nil {
 			return fmt.Errorf("load %s: %w", to.tables[p.Table].Name, err)
 		}
-		return to.recordPart(ctx, w.tx, next, int64(len(rows)))
+		return to.recordPart(ctx, w.tx, p, next, int64(len(rows)))
 	})
 	if err != nil {
 		return p, 0, err
@@ -285,8 +285,9 @@ func (db *DB) pass(ctx context.Context, to *DB, plan *mapping.Table, from *layou
 	return next, int64(len(rows)), nil
 }
 
-func (db *DB) recordPart(ctx context.Context, tx pgx.Tx, p change.Part, rows int64) error {
-	_, err := tx.Exec(ctx, `UPDATE strangler.part SET last = $4, rows = rows + $5, at = coalesce(at, $6), done = $7 WHERE id = $1 AND tab = $2 AND no = $3`,
-		db.id, p.Table, p.No, mapping.EncodeKey(p.Last), rows, bounded(p.At), p.Done)
-	return err
+// recordPart notes how far a part has come, if it is where it was before.
+func (db *DB) recordPart(ctx context.Context, tx pgx.Tx, before, p change.Part, rows int64) error {
+	return overtaken(tx.Exec(ctx, `UPDATE strangler.part SET last = $4, rows = rows + $5, at = coalesce(at, $6), done = $7
+		WHERE id = $1 AND tab = $2 AND no = $3 AND last = $8 AND NOT done`,
+		db.id, p.Table, p.No, mapping.EncodeKey(p.Last), rows, bounded(p.At), p.Done, mapping.EncodeKey(before.Last)))
 }

@@ -33,6 +33,12 @@ var control = []string{
 		rows bigint NOT NULL, at bigint, done boolean NOT NULL, PRIMARY KEY (id, tab, no))`,
 	`CREATE TABLE IF NOT EXISTS strangler.aside (
 		id text NOT NULL, no int NOT NULL, tab text NOT NULL, definition text NOT NULL, PRIMARY KEY (id, no))`,
+	`CREATE TABLE IF NOT EXISTS strangler.member (
+		id text NOT NULL, tab int NOT NULL, oid bigint NOT NULL, name text NOT NULL, attached text NOT NULL, PRIMARY KEY (id, oid))`,
+	`CREATE OR REPLACE FUNCTION strangler.emptied() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+		PERFORM pg_catalog.pg_logical_emit_message(true, '` + emptiedPrefix + `', TG_ARGV[0] || chr(10) || TG_TABLE_NAME);
+		RETURN NULL;
+	END$$`,
 	`CREATE OR REPLACE FUNCTION strangler.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 		RAISE EXCEPTION 'strangler: table % is fenced: % is owned by the other side', TG_TABLE_NAME, TG_ARGV[0]
 		USING ERRCODE = 'read_only_sql_transaction';
@@ -40,7 +46,7 @@ var control = []string{
 }
 
 // controlTables in the order in which they may be dropped.
-var controlTables = []string{"strangler.chunk", "strangler.part", "strangler.aside", "strangler.stream", "strangler.move"}
+var controlTables = []string{"strangler.chunk", "strangler.part", "strangler.aside", "strangler.member", "strangler.stream", "strangler.move"}
 
 // alone makes moves in one database install and remove one after the other.
 const alone = "SELECT pg_advisory_xact_lock(hashtext('strangler'))"
@@ -135,20 +141,23 @@ func (db *DB) installation(ctx context.Context, q querier, role change.Role) ([]
 		return nil, err
 	}
 	statements = append(statements, fence...)
+	partitions, err := texts(ctx, q, "SELECT name FROM ("+leavesOf("$1::text[]")+") AS l", db.relations())
+	if err != nil {
+		return nil, err
+	}
+	if len(partitions) > 0 {
+		statements = append(statements, db.rememberLeaves())
+	}
 	published, err := texts(ctx, q, "SELECT pubname FROM pg_publication WHERE pubname = $1", db.name)
 	if err != nil || len(published) > 0 {
 		return statements, err
 	}
-	names := make([]string, len(db.tables))
-	for i, t := range db.tables {
-		names[i] = relation(t.Name)
-	}
 	return append(statements, fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE %s WITH (publish_via_partition_root = true)",
-		quote(db.name), strings.Join(names, ", "))), nil
+		quote(db.name), strings.Join(db.relations(), ", "))), nil
 }
 
 // missingTriggers creates the fence's trigger on every table and partition that
-// does not have it yet.
+// does not have it yet, and on partitions their other one.
 func (db *DB) missingTriggers(ctx context.Context, q querier, fenced bool) ([]string, error) {
 	have, err := db.withTrigger(ctx, q, "")
 	if err != nil {
@@ -170,7 +179,8 @@ func (db *DB) missingTriggers(ctx context.Context, q querier, fenced bool) ([]st
 			}
 		}
 	}
-	return statements, nil
+	emptied, err := db.missingEmptied(ctx, q)
+	return append(statements, emptied...), err
 }
 
 // createTrigger refuses whole statements, which costs nothing per row. Appliers
@@ -278,16 +288,12 @@ func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.T
 func (db *DB) holders(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	names := make([]string, len(db.tables))
-	for i, t := range db.tables {
-		names[i] = relation(t.Name)
-	}
 	found, err := texts(ctx, db.pool, `SELECT CASE WHEN l.pid IS NULL THEN 'a prepared transaction' ELSE
 			concat_ws(', ', 'process ' || l.pid, 'user ' || usename, 'application ' || nullif(application_name, ''), state || ': ' || left(regexp_replace(query, '\s+', ' ', 'g'), 100)) END
 		FROM (SELECT DISTINCT pid FROM pg_locks WHERE granted AND mode NOT IN ('AccessShareLock', 'RowShareLock') AND pid IS DISTINCT FROM pg_backend_pid()
 			AND relation IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS t(name)
 				UNION SELECT p.relid FROM unnest($1::text[]) AS t(name), pg_partition_tree(to_regclass(t.name)) AS p)) AS l
-		LEFT JOIN pg_stat_activity a ON a.pid = l.pid ORDER BY xact_start LIMIT 3`, names)
+		LEFT JOIN pg_stat_activity a ON a.pid = l.pid ORDER BY xact_start LIMIT 3`, db.relations())
 	if err != nil || len(found) == 0 {
 		return ""
 	}
@@ -306,13 +312,9 @@ func (db *DB) locking(ctx context.Context, bound time.Duration, f func(tx pgx.Tx
 
 // maintained reports whether VACUUM, ANALYZE or the like holds a mapped table.
 func (db *DB) maintained(ctx context.Context) bool {
-	names := make([]string, len(db.tables))
-	for i, t := range db.tables {
-		names[i] = relation(t.Name)
-	}
 	var held bool
 	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks, unnest($1::text[]) AS t(name)
-		WHERE relation = to_regclass(name) AND mode = 'ShareUpdateExclusiveLock' AND granted)`, names).Scan(&held)
+		WHERE relation = to_regclass(name) AND mode = 'ShareUpdateExclusiveLock' AND granted)`, db.relations()).Scan(&held)
 	return err == nil && held
 }
 
@@ -333,6 +335,10 @@ func (db *DB) Unprepare(ctx context.Context, truncate bool) error {
 		if err != nil {
 			return err
 		}
+		watched, err := db.withEmptied(ctx, tx)
+		if err != nil {
+			return err
+		}
 		if err := db.lockTables(ctx, tx, keepsEveryoneOut, fenced); err != nil {
 			return err
 		}
@@ -341,6 +347,11 @@ func (db *DB) Unprepare(ctx context.Context, truncate bool) error {
 		}
 		for _, table := range fenced {
 			if _, err := tx.Exec(ctx, fmt.Sprintf("DROP TRIGGER %s ON %s", quote(db.name), table)); err != nil {
+				return err
+			}
+		}
+		for _, table := range watched {
+			if _, err := tx.Exec(ctx, fmt.Sprintf("DROP TRIGGER %s ON %s", quote(db.emptied()), table)); err != nil {
 				return err
 			}
 		}
@@ -380,10 +391,7 @@ func (db *DB) dropSlot(ctx context.Context) error {
 // empty truncates the mapped tables, or deletes their rows where another table
 // refers to them.
 func (db *DB) empty(ctx context.Context, tx pgx.Tx) error {
-	names := make([]string, len(db.tables))
-	for i, t := range db.tables {
-		names[i] = relation(t.Name)
-	}
+	names := db.relations()
 	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "TRUNCATE "+strings.Join(names, ", "))
 		return err
@@ -418,7 +426,7 @@ func (db *DB) forget(ctx context.Context, tx pgx.Tx) error {
 	if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM strangler.move)").Scan(&left); err != nil || left {
 		return err
 	}
-	for _, q := range []string{"DROP TABLE " + strings.Join(controlTables, ", "), "DROP FUNCTION strangler.refuse()", "DROP SCHEMA strangler"} {
+	for _, q := range []string{"DROP TABLE " + strings.Join(controlTables, ", "), "DROP FUNCTION strangler.refuse()", "DROP FUNCTION strangler.emptied()", "DROP SCHEMA strangler"} {
 		if _, err := tx.Exec(ctx, q); err != nil {
 			return err
 		}

@@ -86,6 +86,9 @@ func (db *DB) Recut(ctx context.Context) (change.Position, error) {
 	if _, err := db.pool.Exec(ctx, "UPDATE strangler.move SET born = NULL, acked = 0 WHERE id = $1", db.id); err != nil {
 		return 0, explain(err)
 	}
+	if err := db.relearn(ctx); err != nil {
+		return 0, fmt.Errorf("look at the partitions: %w", err)
+	}
 	if err := db.prepareSlot(ctx); err != nil {
 		return 0, err
 	}

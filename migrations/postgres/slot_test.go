@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/change/changetest"
@@ -154,4 +155,27 @@ func TestAnEngineTakesTheSlotOverFromOneThatHangs(t *testing.T) {
 			t.Errorf("reader %d: %+v, %v", i, b, err)
 		}
 	}
+}
+
+// TestARefreshedDatabaseMeetsNoBrokenConnection: one that was used a moment ago
+// is handed out without a look otherwise.
+func TestARefreshedDatabaseMeetsNoBrokenConnection(t *testing.T) {
+	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
+	attempt, err := s.db.BumpAttempt(t.Context())
+	must(t, err)
+	must(t, s.db.Unfence(t.Context(), 1))
+	const others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+	exec(t, s.app, "SELECT pg_terminate_backend(pid) "+others)
+	for s.number("SELECT count(*) "+others) > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("the connections stay")
+		}
+	}
+	s.db.Refresh(t.Context())
+	next, err := s.db.BumpAttempt(t.Context())
+	must(t, err)
+	if next != attempt+1 {
+		t.Errorf("the attempt rose from %d to %d", attempt, next)
+	}
+	must(t, s.db.Fence(t.Context(), change.Fence{Epoch: 1, Marker: "m", Wait: 20 * time.Second}))
 }

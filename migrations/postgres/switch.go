@@ -27,6 +27,10 @@ func (db *DB) Fence(ctx context.Context, f change.Fence) error {
 		if err := db.lockMapped(ctx, tx, keepsWritersOut); err != nil {
 			return err
 		}
+		// Nothing is attached or detached while the tables are locked.
+		if _, err := db.newLeaves(ctx, tx); err != nil {
+			return err
+		}
 		if err := db.fence(ctx, tx, true); err != nil {
 			return err
 		}
@@ -52,7 +56,9 @@ func (db *DB) fence(ctx context.Context, tx pgx.Tx, on bool) error {
 		if err != nil {
 			return err
 		}
-		statements = missing
+		if statements = missing; len(missing) > 0 {
+			statements = append(missing, db.rememberLeaves())
+		}
 	}
 	otherwise := "O"
 	if on {

@@ -198,6 +198,39 @@ func TestEveryTypeSurvivesTheWayThereAndBack(t *testing.T) {
 	}
 }
 
+// hostile are settings of a role, each of which would spoil values, statements or
+// connections if they held for ours.
+const hostile = `ALTER USER ROLE SET datestyle = 'German, DMY'; ALTER USER ROLE SET intervalstyle = 'iso_8601'; ALTER USER ROLE SET timezone = 'Asia/Kathmandu';
+	ALTER USER ROLE SET extra_float_digits = -15; ALTER USER ROLE SET bytea_output = 'escape'; ALTER USER ROLE SET client_encoding = 'LATIN1';
+	ALTER USER ROLE SET standard_conforming_strings = off; ALTER USER ROLE SET array_nulls = off; ALTER USER ROLE SET xmloption = 'document'; ALTER USER ROLE SET xmlbinary = 'hex';
+	ALTER USER ROLE SET statement_timeout = 1; ALTER USER ROLE SET lock_timeout = 1; ALTER USER ROLE SET idle_in_transaction_session_timeout = 1;
+	ALTER USER ROLE SET default_transaction_isolation = 'serializable'; ALTER USER ROLE SET default_transaction_read_only = on; ALTER USER ROLE SET synchronous_commit = off`
+
+// TestNoSettingOfARoleSpoilsAnything: of dates, numbers, texts, timeouts and
+// transactions.
+func TestNoSettingOfARoleSpoilsAnything(t *testing.T) {
+	needServer(t)
+	plan, schema := typesPlan(t)
+	leader, _ := fresh(t, schema, tables(plan, change.Monolith)...).as("SUPERUSER", hostile)
+	follower, _ := fresh(t, schema, tables(plan, change.Monolith)...).as("SUPERUSER", hostile)
+	must(t, leader.db.Prepare(t.Context(), change.Leading))
+	must(t, follower.db.Prepare(t.Context(), change.Following))
+	leader.fill(1)
+	for table := range plan.Tables {
+		parts, _, err := leader.db.Parts(t.Context(), follower.db, table, 4)
+		must(t, err)
+		_, _, err = leader.db.PushPart(t.Context(), follower.db, plan.Tables[table], parts[0], 1000)
+		must(t, err)
+	}
+	leader.fill(1000)
+	leader.stir(1000)
+	follower.follow(leader)
+	expectSameTypes(t, leader, follower)
+	expectVerified(t, plan, leader, follower)
+	must(t, leader.db.Unprepare(t.Context(), false))
+	must(t, follower.db.Unprepare(t.Context(), false))
+}
+
 func expectNothingFatal(t *testing.T, s *side, role change.Role) {
 	t.Helper()
 	found, err := s.db.Preflight(t.Context(), role)

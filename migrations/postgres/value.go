@@ -75,8 +75,9 @@ func kindOf(oid uint32) mapping.Kind {
 	return mapping.KindText
 }
 
-// settings make the server write values the way decode reads them, whatever
-// its own defaults are.
+// settings make the server write values the way decode reads them and read what
+// is written here the way it is meant, whatever its own defaults, those of the
+// database or of the role are.
 var settings = map[string]string{
 	"datestyle":          "ISO, YMD",
 	"intervalstyle":      "postgres",
@@ -84,8 +85,23 @@ var settings = map[string]string{
 	"extra_float_digits": "1",
 	"bytea_output":       "hex",
 	"client_encoding":    "UTF8",
-	// and read literals the way they are written here.
+	"xmlbinary":          "base64",
+
 	"standard_conforming_strings": "on",
+	"array_nulls":                 "on",
+	"xmloption":                   "content",
+
+	// A copy, the build of an index and a fence have bounds of their own.
+	"statement_timeout":                   "0",
+	"lock_timeout":                        "0",
+	"idle_in_transaction_session_timeout": "0",
+	"default_transaction_isolation":       "read committed",
+	"default_transaction_read_only":       "off",
+	"default_transaction_deferrable":      "off",
+	// What is built again is where it was before.
+	"default_tablespace": "",
+	// Rows that a policy hides are an error, and not left out.
+	"row_security": "off",
 }
 
 // decode reads a value of a type from PostgreSQL's text format; nil is NULL.

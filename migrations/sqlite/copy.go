@@ -103,11 +103,23 @@ func intoSQL(t change.Table) string {
 	return fmt.Sprintf(" INTO %s (%s) VALUES (%s)", quote(t.Name), strings.Join(names, ", "), placeholders(len(names)))
 }
 
+// recordChunk notes a chunk, if it goes on where the record ends: one that does
+// not comes from a copy that another one has taken over from.
 func (db *DB) recordChunk(ctx context.Context, tx *sql.Tx, c change.Chunk, rows int64) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO strangler_chunk (move, tab, last, rows, at, done) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (move, tab) DO UPDATE SET last = excluded.last, rows = rows + excluded.rows, done = excluded.done`,
-		db.move, c.Table, mapping.EncodeKey(c.Last), rows, int64(c.At), c.Done)
-	return err
+	query, values := `INSERT INTO strangler_chunk (last, rows, done, move, tab, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		[]any{mapping.EncodeKey(c.Last), rows, c.Done, db.move, c.Table, int64(c.At)}
+	if c.After != nil {
+		query = `UPDATE strangler_chunk SET last = ?, rows = rows + ?, done = ? WHERE move = ? AND tab = ? AND last = ? AND NOT done`
+		values[5] = mapping.EncodeKey(c.After)
+	}
+	res, err := tx.ExecContext(ctx, query, values...)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fmt.Errorf("another copy of the same move is at work: %w", change.ErrStaleRunner))
+	}
+	return nil
 }
 
 // Loaded returns where a table's copy stands.

@@ -28,6 +28,7 @@ type Config struct {
 	Trusted      []netip.Prefix // networks of proxies in front of this one, whose word about clients is taken
 	Forwarded    string         // how backends are told about clients: x-forwarded, forwarded, both or off
 	RequestID    string         // name of the header that carries a request's id, or "off"
+	Tracing      Tracing
 	Limits       Limits
 	Admin        Admin
 	State        string // folder of the ledger

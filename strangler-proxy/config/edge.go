@@ -99,7 +99,7 @@ var (
 	// taken are headers that an id would break requests in.
 	taken = []string{
 		"authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host", "keep-alive",
-		"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+		"proxy-authorization", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
 	}
 )
 

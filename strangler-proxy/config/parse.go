@@ -24,7 +24,7 @@ import (
 func Parse(path string, raw []byte, env func(string) (string, bool)) (*Config, error) {
 	p := &parser{env: env, moving: map[string]bool{}, cfg: &Config{
 		Path: path, Listen: ":8080", Admin: Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
-		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Limits: defaultLimits(),
+		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Tracing: Tracing{Service: "strangler", Sample: 1}, Limits: defaultLimits(),
 		Hold:     Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second},
 		Drain:    10 * time.Second,
 		Shadow:   Shadow{Queue: 256, Body: 256 << 10, Enough: 100, Timeout: 5 * time.Second},
@@ -244,6 +244,7 @@ func (p *parser) root(n *yaml.Node) {
 		"trusted_proxies": func(_, v *yaml.Node) { c.Trusted = p.networks("trusted_proxies", v) },
 		"forwarded":       p.oneOf("forwarded", &c.Forwarded, "x-forwarded", "forwarded", "both", "off"),
 		"request_id":      func(_, v *yaml.Node) { c.RequestID = p.requestID(v) },
+		"tracing":         func(_, v *yaml.Node) { p.tracing(v) },
 		"limits":          func(_, v *yaml.Node) { p.limits(v) },
 		"admin": func(_, v *yaml.Node) {
 			p.each("admin", v, field{

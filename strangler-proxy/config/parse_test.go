@@ -104,7 +104,7 @@ func TestASmallFileHasDefaultsForTheRest(t *testing.T) {
 	c := parse(t, "monolith: {url: http://127.0.0.1:9000/}\n")
 	want := &config.Config{
 		Path: "strangler.yaml", Listen: ":8080", Admin: config.Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
-		Forwarded: "x-forwarded", RequestID: "X-Request-Id",
+		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Tracing: config.Tracing{Service: "strangler", Sample: 1},
 		Limits: config.Limits{
 			Connections: 20_000, Requests: 4096, Head: 64 << 10,
 			HeadTimeout: 10 * time.Second, BodyTimeout: time.Minute, Idle: 2 * time.Minute,

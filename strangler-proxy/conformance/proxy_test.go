@@ -103,11 +103,11 @@ func (f *front) number(t testing.TB, name string) float64 {
 	var sum float64
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
-		series, value, _ := strings.Cut(lines.Text(), " ")
-		if series, _, _ = strings.Cut(series, "{"); series != name {
+		value := strings.LastIndexByte(lines.Text(), ' ') + 1 // labels may have blanks
+		if series, _, _ := strings.Cut(lines.Text(), "{"); strings.TrimSuffix(series, lines.Text()[max(value-1, 0):]) != name {
 			continue
 		}
-		n, err := strconv.ParseFloat(value, 64)
+		n, err := strconv.ParseFloat(lines.Text()[value:], 64)
 		if err != nil {
 			t.Fatalf("%s: %v", lines.Text(), err)
 		}

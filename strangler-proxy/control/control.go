@@ -36,6 +36,7 @@ import (
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -60,6 +61,7 @@ type Control struct {
 	recorder *recorder
 	links    *chaos.Links
 	registry *prometheus.Registry
+	tracer   *trace.Tracer // nil where there are no spans
 	probes   *probes
 	faults   *faults
 
@@ -148,6 +150,9 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 	if err := c.openAccessLog(cfg, metrics); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
+	if err := c.openTracer(cfg.Tracing); err != nil {
+		return errors.Join(err, public.Close(), admin.Close())
+	}
 	c.build(cfg, metrics)
 	if err := c.remember(ctx, cfg); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
@@ -187,7 +192,7 @@ func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 		},
 		Forwarding: proxy.Forwarding{Trusted: cfg.Trusted, Style: proxy.Style(cfg.Forwarded), RequestID: cfg.RequestID},
 		Synced:     func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
-		Observers:  []proxy.Observer{c.shadow, c.recorder},
+		Observers:  []proxy.Observer{c.shadow, c.recorder}, Tracer: c.tracer,
 	})
 	c.engine = engine.New(engine.Options{
 		Ledger: c.ledger, Routes: c.proxy, Log: c.o.Log, Bounds: bounds, At: c.o.At, Published: c.published,
@@ -257,26 +262,11 @@ func Token(cfg *config.Config) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-func (c *Control) openAccessLog(cfg *config.Config, m *proxy.Metrics) error {
-	switch cfg.AccessLog {
-	case "off":
-		return nil
-	case "stdout":
-		c.access = proxy.NewAccessLog(c.o.Access, m)
-		return nil
-	}
-	f, err := os.OpenFile(cfg.Resolve(cfg.AccessLog), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
-	if err != nil {
-		return fmt.Errorf("access_log: %w", err)
-	}
-	c.logged, c.access = f, proxy.NewAccessLog(f, m)
-	return nil
-}
-
 const (
 	headerTimeout = 10 * time.Second
 	maxHeader     = 64 << 10
 	adminWait     = 5 * time.Second // for admin requests under way at the end
+	spansWait     = 2 * time.Second // for the collector to take the last spans
 )
 
 // serve starts both servers.
@@ -349,6 +339,11 @@ func (c *Control) Close(ctx context.Context) error {
 		b.Close()
 	}
 	errs = append(errs, c.links.Close(), c.ledger.Close())
+	if c.tracer != nil {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), spansWait)
+		errs = append(errs, c.tracer.Close(bounded))
+		cancel()
+	}
 	if c.access != nil {
 		c.access.Close()
 	}

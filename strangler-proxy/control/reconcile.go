@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -115,7 +116,7 @@ func (c *Control) fixed(ctx context.Context, cfg *config.Config) error {
 	now := c.config()
 	for what, changed := range map[string]bool{
 		"tls": cfg.TLS != now.TLS, "trusted_proxies": !slices.Equal(cfg.Trusted, now.Trusted), "forwarded": cfg.Forwarded != now.Forwarded,
-		"request_id": cfg.RequestID != now.RequestID, "limits": cfg.Limits != now.Limits,
+		"request_id": cfg.RequestID != now.RequestID, "tracing": !reflect.DeepEqual(cfg.Tracing, now.Tracing), "limits": cfg.Limits != now.Limits,
 		"listen": cfg.Listen != now.Listen, "admin": cfg.Admin != now.Admin, "state": cfg.State != now.State,
 		"hold": cfg.Hold != now.Hold, "access_log": cfg.AccessLog != now.AccessLog,
 		"shadow.queue": cfg.Shadow.Queue != now.Shadow.Queue, "shadow.body": cfg.Shadow.Body != now.Shadow.Body,

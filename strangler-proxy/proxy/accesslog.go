@@ -133,6 +133,9 @@ func appendLine(b []byte, f *flight, status int, took time.Duration) []byte {
 	if f.asked.id != "" {
 		b = appendText(b, "id", f.asked.id)
 	}
+	if f.span != nil {
+		b = appendText(b, "trace", f.span.ID())
+	}
 	if f.route != nil && f.route.Owner.Stage != route.Monolith {
 		b = appendText(b, "word", f.route.Owner.String())
 	}

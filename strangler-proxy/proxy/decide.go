@@ -9,6 +9,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/http1"
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -199,6 +200,7 @@ type flight struct {
 	cookie     string            // Set-Cookie that makes the client sticky; "" where it is, or need not be
 	fellBack   string            // why, if it did
 	err        error
+	span       *trace.Span // nil: there is none
 	held       time.Duration
 	status     int   // answered; 0: nothing was
 	bytes      int64 // of the answer's body

@@ -435,3 +435,16 @@ func TestTheProxysOwnRefusalsAreNotTakenForAnswers(t *testing.T) {
 	default:
 	}
 }
+
+// TestAnIDIsCarriedOnceWhateverItsFieldIsCalled has names as long as those of
+// other fields that are replaced.
+func TestAnIDIsCarriedOnceWhateverItsFieldIsCalled(t *testing.T) {
+	for _, name := range []string{"X-Request-Id", "X-Correlation-Id", "Requested", "Trace-Trace", "X-Correlation-Key"} {
+		w := newWorld(t, func(o *proxy.Options) { o.Forwarding.RequestID = name })
+		w.obey()
+		w.monolith.answers(func(out http.ResponseWriter, r *http.Request) { fmt.Fprint(out, r.Header.Values(name)) })
+		if got := w.ask("GET", "/", "", name, "one"); got.body != "[one]" {
+			t.Errorf("%s: the backend got %s", name, got.body)
+		}
+	}
+}

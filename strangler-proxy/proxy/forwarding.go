@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/trace"
 )
 
 // Forwarding says what backends are told about clients, and whom to believe.
@@ -21,6 +22,8 @@ type Forwarding struct {
 	// RequestID is the field that carries a request's id, default X-Request-Id;
 	// "off" carries none. A client's own id is kept.
 	RequestID string
+
+	traced bool // the proxy says itself which trace a request belongs to
 }
 
 // Style of telling backends about clients.
@@ -67,7 +70,12 @@ func (o *Forwarding) trusts(address string) bool {
 // replaces reports whether a client's field is left out because the proxy says
 // it itself.
 func (o *Forwarding) replaces(name string) bool {
+	if len(name) == len(o.RequestID) && http1.SameName(name, o.RequestID) {
+		return true
+	}
 	switch len(name) {
+	case len(trace.ParentField), len(trace.StateField):
+		return o.traced && trace.Names(name)
 	case len("Forwarded"):
 		return o.Style != Untold && http1.SameName(name, "Forwarded")
 	case len("X-Forwarded-For"):
@@ -76,8 +84,6 @@ func (o *Forwarding) replaces(name string) bool {
 		return o.Style != Untold && (http1.SameName(name, "X-Forwarded-Host") || http1.SameName(name, "X-Forwarded-Port"))
 	case len("X-Forwarded-Proto"):
 		return o.Style != Untold && http1.SameName(name, "X-Forwarded-Proto")
-	case len(o.RequestID):
-		return http1.SameName(name, o.RequestID)
 	}
 	return false
 }
@@ -182,6 +188,9 @@ func (o *Forwarding) set(h http.Header, told []http1.Field) {
 		for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"} {
 			h.Del(name)
 		}
+	}
+	if o.traced {
+		h.Del(trace.StateField) // its parent is told anew in any case
 	}
 	for _, f := range told {
 		h.Set(f.Name, f.Value)

@@ -136,6 +136,9 @@ func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
 	}
 	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
 	f.told = p.o.Forwarding.tell(f.told, &f.asked, f.from)
+	if p.o.Tracer != nil {
+		p.trace(f)
+	}
 	if err := f.find(); err != nil {
 		p.Refused("path")
 		return http.StatusBadRequest, err

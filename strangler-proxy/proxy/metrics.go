@@ -130,6 +130,9 @@ func (p *Proxy) account(f *flight) {
 	if f.held > time.Millisecond {
 		p.o.Metrics.held.Observe(f.held.Seconds())
 	}
+	if f.span != nil {
+		p.conclude(f, status)
+	}
 	if p.o.Log != nil {
 		p.o.Log.note(f, status, took)
 	}

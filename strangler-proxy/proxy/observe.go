@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 )
 
 // Observer sees exchanges after they were answered.
@@ -34,6 +35,7 @@ type Exchange struct {
 	Truncated  bool // a body was longer than [CaptureLimit], or not wanted to its end
 	At         time.Time
 	Took       time.Duration
+	Span       *trace.Span // of the request; nil where there is none
 }
 
 // CaptureLimit bounds each captured body, in bytes.
@@ -53,7 +55,7 @@ func (p *Proxy) wanting(f *flight) (who []Observer) {
 func exchangeOf(f *flight, header, answer http.Header, body, answered *capture) *Exchange {
 	x := &Exchange{
 		Route: f.route, Decision: f.decision, Method: f.asked.method, Path: f.path, Query: f.asked.query, Host: f.asked.host,
-		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun),
+		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun), Span: f.span,
 	}
 	var sentWhole, answeredWhole bool
 	x.Body, sentWhole = body.taken()

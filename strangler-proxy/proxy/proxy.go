@@ -17,6 +17,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -55,6 +56,9 @@ type Options struct {
 	// default 10 s.
 	StaleAfter time.Duration
 	Observers  []Observer
+	// Tracer makes spans of requests; nil: there are none, and what clients say
+	// of traces is passed on like anything else.
+	Tracer *trace.Tracer
 	// Panicked is told what went wrong with a connection, which ends; nil: nobody
 	// is.
 	Panicked func(reason any, stack []byte)
@@ -90,6 +94,7 @@ func New(o Options) *Proxy {
 	}
 	o.Limits = o.Limits.withDefaults()
 	o.Forwarding = o.Forwarding.withDefaults()
+	o.Forwarding.traced = o.Tracer != nil
 	p := &Proxy{o: o, known: map[string]*capability{}, undeclared: &counters{name: noRoute}}
 	p.reverse = p.reverseProxy()
 	return p

@@ -25,6 +25,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -156,36 +157,40 @@ func (s *Shadow) work() {
 // Idle reports whether nothing waits or is under way.
 func (s *Shadow) Idle() bool { return s.pending.Load() == 0 }
 
-// compare asks the service and compares. A difference counts only if it stays
-// when both sides are asked again in a way that rules skew out, see look.
+// compare asks the service, compares, and counts.
 func (s *Shadow) compare(x *proxy.Exchange) {
+	span := x.Span.Part("mirror")
+	defer span.End()
+	verdict, found := s.judge(x, span)
+	span.Text("strangler.verdict", verdict)
+	s.count(x, verdict, found)
+}
+
+// judge asks the service and compares. A difference counts only if it stays
+// when both sides are asked again in a way that rules skew out, see look.
+func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) (string, []compare.Difference) {
 	if x.Truncated || int64(len(x.AnswerBody)) > s.o.Body || strings.HasPrefix(x.Answer.Get("Content-Type"), "text/event-stream") {
-		s.count(x, Incomparable, nil)
-		return
+		return Incomparable, nil
 	}
 	monolith, service := s.o.Backends(x.Route.Capability)
 	if service == nil {
-		s.count(x, Incomparable, nil)
-		return
+		return Incomparable, nil
 	}
 	expected := compare.Message{Status: x.Status, Header: x.Answer, Body: x.AnswerBody}
-	actual, err := s.ask(service, x)
+	actual, err := s.ask(service, x, span)
 	switch {
 	case err != nil:
-		s.count(x, Incomparable, nil)
-		return
+		return Incomparable, nil
 	case len(differences(expected, actual)) == 0:
-		s.count(x, Match, nil)
-		return
+		return Match, nil
 	}
 	for range rechecks {
-		verdict, found := s.look(monolith, service, x)
+		verdict, found := s.look(monolith, service, x, span)
 		if verdict != Incomparable || s.ctx.Err() != nil {
-			s.count(x, verdict, found)
-			return
+			return verdict, found
 		}
 	}
-	s.count(x, Incomparable, nil)
+	return Incomparable, nil
 }
 
 // look asks the side whose data leads, waits until the other one has everything
@@ -193,18 +198,18 @@ func (s *Shadow) compare(x *proxy.Exchange) {
 // answers are the same, nothing this request shows has changed in between, and
 // the follower's has no excuse to differ. If they are not, what it shows is in
 // motion and cannot be compared.
-func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange) (string, []compare.Difference) {
+func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, span *trace.Span) (string, []compare.Difference) {
 	capability := x.Route.Capability
 	owner := s.o.Owner(capability)
 	leader, follower := monolith, service
 	if owner == change.Service {
 		leader, follower = service, monolith
 	}
-	before, err := s.ask(leader, x)
+	before, err := s.ask(leader, x, span)
 	if err != nil || before.Status >= 500 || !s.followed(capability, owner, time.Now()) {
 		return Incomparable, nil
 	}
-	there, err := s.ask(follower, x)
+	there, err := s.ask(follower, x, span)
 	if err != nil {
 		return Incomparable, nil
 	}
@@ -216,7 +221,7 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange) (s
 	if len(found) == 0 {
 		return Match, nil
 	}
-	after, err := s.ask(leader, x)
+	after, err := s.ask(leader, x, span)
 	if err != nil || len(differences(before, after)) > 0 || s.o.Owner(capability) != owner {
 		return Incomparable, nil
 	}
@@ -256,8 +261,21 @@ func (s *Shadow) pause() bool {
 // errTooLong is returned for an answer that is longer than what is compared.
 var errTooLong = errors.New("the answer is too long to be compared")
 
-// ask sends the exchange's request to a backend.
-func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange) (compare.Message, error) {
+// ask sends the exchange's request to a backend, with a span of its own.
+func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, error) {
+	span := parent.Ask(x.Method)
+	defer span.End()
+	span.Text("strangler.backend", b.Name)
+	m, err := s.send(b, x, span)
+	if err != nil {
+		span.Failed(err.Error())
+	} else {
+		span.Whole("http.response.status_code", int64(m.Status))
+	}
+	return m, err
+}
+
+func (s *Shadow) send(b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
 	defer cancel()
 	target := b.URL.String() + x.Path
@@ -273,6 +291,7 @@ func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange) (compare.Message, e
 		req.Header.Del(hop)
 	}
 	req.Header.Set("X-Strangler-Shadow", "1")
+	span.Tell(req.Header)
 	req.Host = x.Host
 	res, err := b.RoundTrip(req)
 	if err != nil {

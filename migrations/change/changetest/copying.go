@@ -1,6 +1,8 @@
 package changetest
 
 import (
+	"errors"
+
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/mapping"
 )
@@ -20,7 +22,7 @@ var copying = []promise{
 	{"a chunk replaces rows of the same keys", func(b *bench) {
 		b.following()
 		b.must(b.db.LoadChunk(b.ctx, change.Chunk{Table: items, Last: itemKey(2), Rows: []change.Row{item(1, "a", 1), item(2, "b", 2)}}))
-		b.must(b.db.LoadChunk(b.ctx, change.Chunk{Table: items, After: itemKey(1), Last: itemKey(2), Rows: []change.Row{item(2, "c", 3)}}))
+		b.must(b.db.LoadChunk(b.ctx, change.Chunk{Table: items, After: itemKey(2), Last: itemKey(3), Rows: []change.Row{item(2, "c", 3)}}))
 		want := state{}
 		want.put(items, item(1, "a", 1))
 		want.put(items, item(2, "c", 3))
@@ -39,6 +41,7 @@ var copying = []promise{
 			b.Errorf("it is recorded all the same: %+v", l)
 		}
 	}},
+	{"a chunk of a copy that was overtaken changes nothing", overtakenCopies},
 	{"a copied table followed from its first chunk equals the leader's", copyAndFollow},
 	{"a copy that has ended can go on", func(b *bench) {
 		b.seed(5)
@@ -172,6 +175,29 @@ func (b *bench) between(c change.Chunk) state {
 		}
 	}
 	return held
+}
+
+// overtakenCopies: an engine that was taken for dead stores the chunk that it had
+// read before.
+func overtakenCopies(b *bench) {
+	b.following()
+	b.must(b.db.LoadChunk(b.ctx, change.Chunk{Table: items, Last: itemKey(2), Rows: []change.Row{item(1, "a", 1), item(2, "b", 2)}}))
+	b.must(b.db.LoadChunk(b.ctx, change.Chunk{Table: items, After: itemKey(2), Last: itemKey(3), Rows: []change.Row{item(3, "c", 3)}, Done: true}))
+	want := b.rows()
+	for name, c := range map[string]change.Chunk{
+		"from the beginning": {Last: itemKey(2), Rows: []change.Row{item(1, "old", 0)}},
+		"in the middle":      {After: itemKey(2), Last: itemKey(3), Rows: []change.Row{item(3, "old", 0)}},
+		"after the end":      {After: itemKey(3), Last: itemKey(4), Rows: []change.Row{item(4, "old", 0)}},
+		"of another copy":    {Table: tags, After: tagKey(7, "x"), Last: tagKey(8, "y")},
+	} {
+		if err := b.db.LoadChunk(b.ctx, c); !errors.Is(err, change.ErrStaleRunner) {
+			b.Errorf("%s: %v", name, err)
+		}
+	}
+	b.same("rows", b.rows(), want)
+	if l, err := b.db.Loaded(b.ctx, items); err != nil || l.Rows != 3 || !l.Done {
+		b.Errorf("%+v, %v", l, err)
+	}
 }
 
 func copyResumes(b *bench) {

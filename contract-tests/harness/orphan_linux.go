@@ -1,0 +1,5 @@
+package harness
+
+import "syscall"
+
+func signalOrphan(attr *syscall.SysProcAttr, end syscall.Signal) { attr.Pdeathsig = end }
