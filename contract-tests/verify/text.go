@@ -29,6 +29,9 @@ func (r Report) Text(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\n%s: %d passed, %d failed, %d pending, %d unreachable, %d not exercised\n",
 		r.Verdict, r.Passed, r.Failed, r.Pending, r.Unreachable, r.NotExercised)
+	if r.Seed != 0 {
+		fmt.Fprintf(&b, "generators drew from the seed %d\n", r.Seed)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -47,7 +50,7 @@ func (i Interaction) text(b *strings.Builder) {
 	}
 	for _, r := range i.Results {
 		if r.Error != "" {
-			fmt.Fprintf(b, "  %s: %s\n", r.Target, r.Error)
+			fmt.Fprintf(b, "  %s: %s\n", r.Target, strings.ReplaceAll(r.Error, "\n", "\n    "))
 		}
 		differences(b, r.Target, r.Differences)
 	}
