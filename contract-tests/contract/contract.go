@@ -51,6 +51,7 @@ type Interaction struct {
 	Source   string   // Recorded or Written
 	Weight   int      // requests seen of this sort, 0 if unknown
 	Redacted []string // what was replaced before the example was kept
+	Chain    Chain    // what ties it to other interactions
 
 	comments map[string]json.RawMessage // others' comments, carried along
 }
@@ -216,7 +217,7 @@ func (c Contract) problems() Problems {
 			problems = append(problems, Problem{name, text})
 		}
 	}
-	return problems
+	return append(problems, c.chainProblems()...)
 }
 
 // name is how reports call the interaction that is the nth of its file.

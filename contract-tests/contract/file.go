@@ -80,6 +80,7 @@ type ours struct {
 	Weight        int             `json:"weight,omitempty"`
 	Redacted      []string        `json:"redacted,omitempty"`
 	MatchingRules json.RawMessage `json:"matchingRules,omitempty"`
+	Chain         *Chain          `json:"chain,omitempty"`
 }
 
 // query is a map of lists, or the text that version 2 has.
@@ -171,6 +172,9 @@ func (i Interaction) marshalComments(extra match.Rules) (map[string]json.RawMess
 	var err error
 	if o.MatchingRules, err = marshalRules(extra); err != nil {
 		return nil, err
+	}
+	if !i.Chain.Empty() {
+		o.Chain = &i.Chain
 	}
 	raw, err := marshal(o)
 	if err != nil {

@@ -256,6 +256,9 @@ func (i *Interaction) readComments(comments map[string]json.RawMessage) error {
 		return err
 	}
 	i.Route, i.Source, i.Weight, i.Redacted = o.Route, o.Source, o.Weight, o.Redacted
+	if o.Chain != nil {
+		i.Chain = *o.Chain
+	}
 	if len(o.MatchingRules) == 0 {
 		return nil
 	}

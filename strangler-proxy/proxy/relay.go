@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/socket"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -114,14 +115,14 @@ func (c *conn) exchange(again bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.send(); err != nil {
-		return err
-	}
 	limit := f.target.Timeouts().Answer
 	if f.other != nil {
 		limit = f.obeyed.FallbackAfter
 	}
-	if err := c.readAnswer(limit); err != nil {
+	if err = c.send(limit); err == nil {
+		err = c.readAnswer(limit)
+	}
+	if err != nil {
 		if errors.Is(err, upstream.ErrSlow) {
 			outcome = upstream.Slow
 		}
@@ -166,9 +167,10 @@ func (c *conn) abort() {
 	c.client.Close()
 }
 
-// send writes the request, with what is at hand of its body, and lets the ear
-// send on the rest.
-func (c *conn) send() error {
+// send writes the request, with what is at hand of its body. If that is all of
+// it, the beginning of the answer is awaited as well; otherwise the ear sends on
+// the rest.
+func (c *conn) send(limit time.Duration) error {
 	f := &c.flight
 	c.out = c.appendRequest(c.out[:0])
 	if !c.body.done {
@@ -180,13 +182,14 @@ func (c *conn) send() error {
 		c.in.use(used)
 	}
 	c.up.MayTake(f.begun.Add(f.held), c.proxy.o.Limits.BodyTimeout)
+	if c.sent = c.body.done; c.sent {
+		return c.readBack(limit, c.out)
+	}
 	if _, err := c.up.Write(c.out); err != nil {
 		return err
 	}
-	if c.sent = c.body.done; !c.sent {
-		up := c.up
-		c.listen(up, true, func() { up.Close() })
-	}
+	up := c.up
+	c.listen(up, true, func() { up.Close() })
 	return nil
 }
 
@@ -228,15 +231,16 @@ func (c *conn) readAnswerHead(limit time.Duration) (string, error) {
 		if len(c.back.room()) == 0 {
 			c.back.grow()
 		}
-		if err := c.readBack(limit); err != nil {
+		if err := c.readBack(limit, nil); err != nil {
 			return "", err
 		}
 	}
 }
 
 // readBack reads from the backend, which has a time to send something (0: any),
-// and begins to listen to the client when that takes a while.
-func (c *conn) readBack(limit time.Duration) error {
+// and begins to listen to the client when that takes a while. First it is sent
+// a question, if there is one.
+func (c *conn) readBack(limit time.Duration, question []byte) error {
 	if c.ear == nil {
 		soon := watchAfter
 		if limit > 0 && limit < 2*soon {
@@ -245,10 +249,14 @@ func (c *conn) readBack(limit time.Duration) error {
 		} else {
 			c.up.MaySend(time.Now(), soon)
 		}
-		_, err := c.back.fill(c.up)
-		if !errors.Is(err, os.ErrDeadlineExceeded) || soon == limit {
+		err := c.fillBack(question)
+		if err == nil {
+			return nil
+		}
+		if notAsked(err) || !errors.Is(err, os.ErrDeadlineExceeded) || soon == limit {
 			return answerError(err)
 		}
+		question = nil
 		up := c.up
 		c.listen(nil, false, func() { up.Close() })
 		if limit > 0 {
@@ -260,8 +268,27 @@ func (c *conn) readBack(limit time.Duration) error {
 		by = time.Now().Add(limit)
 	}
 	c.up.SetReadDeadline(by)
-	_, err := c.back.fill(c.up)
-	return answerError(err)
+	return answerError(c.fillBack(question))
+}
+
+// notAsked reports whether a question was not sent whole.
+func notAsked(err error) bool {
+	var not *socket.NotAskedError
+	return errors.As(err, &not)
+}
+
+// fillBack asks a question, if there is one, and reads once.
+func (c *conn) fillBack(question []byte) error {
+	if question == nil {
+		_, err := c.back.fill(c.up)
+		return err
+	}
+	n, err := c.up.Ask(question, &c.back)
+	c.back.w += n
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
 }
 
 // answerError says what an error of reading an answer means.
