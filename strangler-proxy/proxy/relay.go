@@ -63,6 +63,7 @@ func (c *conn) relay() {
 func (c *conn) fallBack(err error) {
 	f := &c.flight
 	f.fellBack = err.Error()
+	f.target.FellBack()
 	c.proxy.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	f.target, f.other = f.other, nil
 }
@@ -108,14 +109,18 @@ func (c *conn) exchange(again bool) (err error) {
 	defer func() {
 		if err != nil {
 			c.look()
-			if c.left() != nil || isClientFault(err) {
-				outcome = upstream.Undecided
-			}
+		}
+		switch {
+		case err != nil && (c.left() != nil || isClientFault(err)):
+			outcome = upstream.Undecided
+		case errors.Is(err, upstream.ErrSlow):
+			outcome = upstream.Slow
 		}
 		attempt.End(outcome, c.at)
 	}()
 	c.up, err = attempt.Conn(context.Background(), again, c.at)
 	if err != nil {
+		outcome = upstream.Unconnected(err)
 		return err
 	}
 	limit := f.target.Timeouts().Answer
@@ -126,9 +131,6 @@ func (c *conn) exchange(again bool) (err error) {
 		err = c.readAnswer(limit)
 	}
 	if err != nil {
-		if errors.Is(err, upstream.ErrSlow) {
-			outcome = upstream.Slow
-		}
 		return err
 	}
 	if f.other != nil && excuses(c.res.Status) {
@@ -344,7 +346,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 	for i := range r.Fields {
 		field := &r.Fields[i]
 		switch {
-		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name):
+		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
 		case http1.SameName(field.Name, "Host") && field.Value != host:
 		case r.Framing(i) && c.body.chunked:
 			// Some compare letter by letter.
