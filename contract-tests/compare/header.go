@@ -2,6 +2,7 @@ package compare
 
 import (
 	"maps"
+	"net/textproto"
 	"slices"
 	"strings"
 
@@ -81,7 +82,7 @@ func (c *comparison) headers(expected, actual map[string][]string, sameBody bool
 	}
 	for _, name := range c.rules.HeaderNames() {
 		if (match.Found{List: c.rules.Header(name)}).Has(match.Absent) && values(expected, name) == nil {
-			c.header(name, nil, values(actual, name))
+			c.header(textproto.CanonicalMIMEHeaderKey(name), nil, values(actual, name))
 		}
 	}
 }
@@ -100,7 +101,7 @@ func (c *comparison) exactHeaders(expected, actual map[string][]string, sameBody
 	}
 	for _, name := range c.rules.HeaderNames() {
 		if !slices.ContainsFunc(compared[:], func(n string) bool { return strings.EqualFold(n, name) }) {
-			c.header(name, values(expected, name), values(actual, name))
+			c.header(textproto.CanonicalMIMEHeaderKey(name), values(expected, name), values(actual, name))
 		}
 	}
 	if e, a := cookieNames(e[len(compared)]), cookieNames(a[len(compared)]); !slices.Equal(e, a) {
