@@ -80,8 +80,9 @@ type Request struct {
 	Body   []byte // nil if there is none
 	// Generators make what the example cannot know, when the request is sent.
 	Generators generator.Set
-
-	rules json.RawMessage // carried along
+	// Rules say which other requests are answered like this one. Verification
+	// sends the example; who merges or describes contracts goes by them.
+	Rules match.Rules
 }
 
 // Response is what the consumer relies on.

@@ -187,6 +187,9 @@ func (e *env) statusVerb() *cobra.Command {
 		if s.Problem != "" {
 			fmt.Fprintf(e.out, "the file on disk is NOT in force:\n%s\n", indent(s.Problem))
 		}
+		if len(args) == 0 {
+			e.backends(s.Backends)
+		}
 		for _, c := range s.Capabilities {
 			e.capability(c)
 		}

@@ -172,7 +172,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 
 // build makes the parts and wires them.
 func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
-	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBackendMetrics(c.inForce))
 	bounds := engine.Bounds{Requests: cfg.Hold.Requests, Bytes: cfg.Hold.Bytes, Wait: cfg.Hold.Wait}
 	c.probes = newProbes()
 	c.recorder = &recorder{}

@@ -231,7 +231,7 @@ func (c *Control) connect(cfg *config.Config) error {
 		if c.backends[key] != nil {
 			continue
 		}
-		b, err := newBackend(n)
+		b, err := newBackend(n, c.o.Log)
 		if err != nil {
 			return err
 		}

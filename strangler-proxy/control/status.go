@@ -19,6 +19,7 @@ func (c *Control) Status(ctx context.Context) api.Status {
 	c.mu.Lock()
 	s := api.Status{Config: cfg.Path, Problem: c.problem, Listen: c.URL, PID: os.Getpid(), Since: c.started}
 	c.mu.Unlock()
+	s.Backends = c.backendStatus()
 	for i := range cfg.Capabilities {
 		s.Capabilities = append(s.Capabilities, c.capability(ctx, &cfg.Capabilities[i]))
 	}

@@ -166,6 +166,7 @@ func (c *conn) capture() {
 		c.wantBody.end()
 	}
 	c.header = header(c.req.Fields, c.req.Hop)
+	c.proxy.o.Forwarding.set(c.header, &c.flight)
 }
 
 // show lets observers see the exchange.

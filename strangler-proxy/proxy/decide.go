@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -62,8 +63,26 @@ func (f *flight) find() error {
 		return err
 	}
 	f.path = path
-	f.route, err = f.obeyed.Table.Lookup(f.question())
-	return err
+	if f.route, err = f.obeyed.Table.Lookup(f.question()); err != nil {
+		return err
+	}
+	if f.obeyed.Table.Len() == 0 {
+		return nil
+	}
+	return f.undisguised()
+}
+
+// reasonOf says by what word a request that found no route is counted.
+func reasonOf(err error) string {
+	var doubt *route.DoubtError
+	var disguised *disguisedError
+	switch {
+	case errors.As(err, &doubt):
+		return "predicate"
+	case errors.As(err, &disguised):
+		return "method-override"
+	}
+	return "path"
 }
 
 // question is what a route is looked up by.

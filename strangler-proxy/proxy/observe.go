@@ -27,7 +27,7 @@ type Exchange struct {
 	Path       string // canonical
 	Query      string
 	Host       string
-	Header     http.Header // of the request
+	Header     http.Header // of the request, as its owner is told it
 	Body       []byte      // of the request
 	Status     int
 	Answer     http.Header

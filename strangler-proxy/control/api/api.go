@@ -16,7 +16,41 @@ type Status struct {
 	Listen       string       `json:"listen"`
 	PID          int          `json:"pid"`
 	Since        time.Time    `json:"since"`
+	Backends     []Backend    `json:"backends"`
 	Capabilities []Capability `json:"capabilities"`
+}
+
+// Backend is how the monolith or a service is doing. Counts are since the
+// backend was made: at the start, or when the file last changed something of it.
+type Backend struct {
+	Name           string           `json:"name"`
+	Breaker        string           `json:"breaker"` // closed, open or half-open
+	BreakerOpened  int64            `json:"breaker_opened"`
+	UnderWay       int64            `json:"under_way"` // requests now
+	Connections    int64            `json:"connections"`
+	Idle           int              `json:"idle"`    // of them, over HTTP/1.1
+	Waiting        int64            `json:"waiting"` // requests, for a connection
+	Refused        map[string]int64 `json:"refused"` // by reason: requests, connections, breaker
+	Retries        int64            `json:"retries"`
+	RetriesRefused int64            `json:"retries_refused"`
+	Fallbacks      int64            `json:"fallbacks"`
+	Endpoints      []Endpoint       `json:"endpoints"`
+}
+
+// Endpoint is how one address of a backend is doing.
+type Endpoint struct {
+	URL        string           `json:"url"`
+	State      string           `json:"state"` // usable, sick or ejected
+	UnderWay   int64            `json:"under_way"`
+	Outcomes   map[string]int64 `json:"outcomes"` // of requests: well, failed, slow, unreachable, undecided
+	Ejections  int64            `json:"ejections"`
+	ChecksWell int64            `json:"checks_well"`
+	ChecksIll  int64            `json:"checks_ill"`
+}
+
+// Failures counts the requests that speak against the endpoint.
+func (e Endpoint) Failures() int64 {
+	return e.Outcomes["failed"] + e.Outcomes["slow"] + e.Outcomes["unreachable"]
 }
 
 // Capability is where one capability stands.
