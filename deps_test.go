@@ -35,6 +35,7 @@ contract-tests/contract/     : contract-tests/match contract-tests/generator
 contract-tests/sequential/   :
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
+contract-tests/har/          : contract-tests/tape contract-tests/contract
 contract-tests/report/       : contract-tests/verify contract-tests/compare contract-tests/match
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
