@@ -36,6 +36,7 @@ contract-tests/sequential/   :
 contract-tests/noise/        : contract-tests/match contract-tests/compare
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
+contract-tests/har/          : contract-tests/tape contract-tests/contract
 contract-tests/report/       : contract-tests/verify contract-tests/compare contract-tests/match
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
