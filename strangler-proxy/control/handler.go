@@ -42,10 +42,14 @@ func (c *Control) handler() http.Handler {
 	v1.GET("/playbook/:capability", c.getPlaybook)
 	v1.GET("/ledger", c.getLedger)
 	v1.GET("/can-cutover", c.getCanCutOver)
+	v1.GET("/profile/:name", c.getProfile)
 	v1.POST("/explain", c.postExplain)
 	v1.POST("/reload", c.postReload)
 	v1.POST("/evidence", c.postEvidence)
 	v1.POST("/record", c.postRecord)
+	v1.GET("/shadow/:capability", c.getShadow)
+	v1.POST("/shadow/:capability/restart", c.postRestart)
+	v1.POST("/shadow/allow", c.postAllow)
 	v1.PUT("/chaos/faults/:link", c.putFault)
 	v1.DELETE("/chaos/faults/:link", func(x echo.Context) error {
 		if err := c.faults.heal(x.Param("link")); err != nil {

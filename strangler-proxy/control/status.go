@@ -81,24 +81,6 @@ func (c *Control) routes(p *config.Capability) []api.Route {
 	return all
 }
 
-func (c *Control) shadows(capability string) []api.Shadow {
-	var all []api.Shadow
-	for _, n := range c.shadow.Counts() {
-		if n.Capability != capability {
-			continue
-		}
-		out := api.Shadow{Route: n.Route, Compared: n.Compared, Mismatched: n.Mismatched, Incomparable: n.Incomparable, Dropped: n.Dropped, More: n.More}
-		for _, d := range n.Differences {
-			out.Differences = append(out.Differences, api.Difference{
-				Times: d.Times, Example: d.Example, Path: d.Difference.Path, Kind: string(d.Difference.Kind),
-				Expected: d.Difference.Expected, Actual: d.Difference.Actual, Fingerprint: d.Fingerprint,
-			})
-		}
-		all = append(all, out)
-	}
-	return all
-}
-
 func unknownCapability(cfg *config.Config, name string) error {
 	known := cfg.Names()
 	slices.Sort(known)

@@ -65,6 +65,9 @@ type Capability struct {
 	Data       *Data     `json:"data,omitempty"`
 	Gates      []Finding `json:"gates"` // of a write cutover
 	Shadow     []Shadow  `json:"shadow,omitempty"`
+	// Calibration says how the monolith differs from itself; nil where nobody has
+	// looked, or only at another build.
+	Calibration *Calibration `json:"calibration,omitempty"`
 }
 
 // Route is one route, with what is wanted, what is obeyed, and why they differ.
@@ -100,28 +103,6 @@ type Writer struct {
 	change.Sighting
 	// Known says that the file declares the application as a writer.
 	Known bool `json:"known"`
-}
-
-// Shadow is what mirroring found on a route.
-type Shadow struct {
-	Route        string       `json:"route"`
-	Compared     int64        `json:"compared"`
-	Mismatched   int64        `json:"mismatched"`
-	Incomparable int64        `json:"incomparable"`
-	Dropped      int64        `json:"dropped"`
-	Differences  []Difference `json:"differences,omitempty"`
-	More         int64        `json:"more,omitempty"`
-}
-
-// Difference is one distinct difference with an example.
-type Difference struct {
-	Times       int64  `json:"times"`
-	Example     string `json:"example"`
-	Path        string `json:"path"`
-	Kind        string `json:"kind"`
-	Expected    string `json:"expected"`
-	Actual      string `json:"actual"`
-	Fingerprint string `json:"fingerprint"`
 }
 
 // Verdict of a gate.
