@@ -55,7 +55,7 @@ func TestNoMoreRequestsAreUnderWayThanMayBe(t *testing.T) {
 		if _, err := send(t.Context(), b, "POST", "/", nil); !errors.Is(err, upstream.ErrFull) || !isNotSent(err) {
 			t.Errorf("one more: %v", err)
 		}
-		if _, err := b.Begin(); !errors.Is(err, upstream.ErrFull) {
+		if _, err := b.Begin(time.Now()); !errors.Is(err, upstream.ErrFull) {
 			t.Errorf("one more attempt: %v", err)
 		}
 	}
@@ -109,13 +109,13 @@ func TestNoMoreConnectionsAreOpenThanMayBe(t *testing.T) {
 
 // raw sends a request over a connection of its own.
 func raw(b *upstream.Backend) (err error) {
-	attempt, err := b.Begin()
+	attempt, err := b.Begin(time.Now())
 	if err != nil {
 		return err
 	}
 	outcome := upstream.Failed
-	defer func() { attempt.End(outcome) }()
-	c, err := attempt.Conn(context.Background(), false)
+	defer func() { attempt.End(outcome, time.Now()) }()
+	c, err := attempt.Conn(context.Background(), false, time.Now())
 	if err != nil {
 		return err
 	}
@@ -134,31 +134,31 @@ func raw(b *upstream.Backend) (err error) {
 		got = append(got, piece[:n]...)
 	}
 	outcome = upstream.Well
-	c.Keep()
+	c.Keep(time.Now())
 	return nil
 }
 
 func TestWhoeverWaitsForAConnectionGetsTheOneThatIsGivenBack(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "well") })
 	b := made(t, upstream.Options{URLs: []string{s.URL}, Limits: upstream.Limits{Connections: 1}, Timeouts: upstream.Timeouts{Dial: time.Minute}})
-	first, err := b.Begin()
+	first, err := b.Begin(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := first.Conn(t.Context(), false)
+	held, err := first.Conn(t.Context(), false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan *upstream.Conn)
 	go func() {
 		defer close(got)
-		second, err := b.Begin()
+		second, err := b.Begin(time.Now())
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		defer second.End(upstream.Well)
-		c, err := second.Conn(t.Context(), false)
+		defer second.End(upstream.Well, time.Now())
+		c, err := second.Conn(t.Context(), false, time.Now())
 		if err != nil {
 			t.Error(err)
 			return
@@ -166,8 +166,8 @@ func TestWhoeverWaitsForAConnectionGetsTheOneThatIsGivenBack(t *testing.T) {
 		got <- c
 	}()
 	eventually(t, "somebody waits", func() bool { return b.Stats().Waiting == 1 })
-	held.Keep()
-	first.End(upstream.Well)
+	held.Keep(time.Now())
+	first.End(upstream.Well, time.Now())
 	if c := <-got; c != held {
 		t.Errorf("another connection was opened although only one may be: %v", c)
 	} else {
@@ -179,11 +179,11 @@ func TestWhoeverWaitsForAConnectionGetsTheOneThatIsGivenBack(t *testing.T) {
 func TestWaitingForAConnectionInVainIsNoFaultOfTheBackend(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) {})
 	b := made(t, upstream.Options{URLs: []string{s.URL}, Limits: upstream.Limits{Connections: 1}, Timeouts: upstream.Timeouts{Dial: 5 * time.Millisecond}})
-	first, err := b.Begin()
+	first, err := b.Begin(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := first.Conn(t.Context(), false)
+	held, err := first.Conn(t.Context(), false, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,15 +191,15 @@ func TestWaitingForAConnectionInVainIsNoFaultOfTheBackend(t *testing.T) {
 		if _, err := send(t.Context(), b, "GET", "/", nil); !errors.Is(err, upstream.ErrFull) || !isNotSent(err) {
 			t.Fatalf("without a connection: %v", err)
 		}
-		attempt, err := b.Begin()
+		attempt, err := b.Begin(time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = attempt.Conn(t.Context(), false)
+		_, err = attempt.Conn(t.Context(), false, time.Now())
 		if !errors.Is(err, upstream.ErrFull) || upstream.Unconnected(err) != upstream.Undecided {
 			t.Fatalf("without a connection: %v", err)
 		}
-		attempt.End(upstream.Unconnected(err))
+		attempt.End(upstream.Unconnected(err), time.Now())
 	}
 	if got := b.Stats(); got.Breaker != upstream.Closed || got.RefusedConnections != 20 || got.Endpoints[0].Outcomes[upstream.Undecided] != 20 {
 		t.Errorf("%+v", got)
@@ -211,7 +211,7 @@ func TestWaitingForAConnectionInVainIsNoFaultOfTheBackend(t *testing.T) {
 		t.Errorf("a backend that has much to do is taken to be ill: %v", err)
 	}
 	held.Close()
-	first.End(upstream.Well)
+	first.End(upstream.Well, time.Now())
 }
 
 // TestAConnectionThatCannotBeUsedAgainIsNot has the backend close what is idle,
@@ -228,11 +228,11 @@ func TestAConnectionThatCannotBeUsedAgainIsNot(t *testing.T) {
 		"said something":  func(c net.Conn) { io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\n\r\n") },
 		"sending is over": func(c net.Conn) { c.(*net.TCPConn).CloseWrite() },
 	} {
-		attempt, err := b.Begin()
+		attempt, err := b.Begin(time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		first, err := attempt.Conn(t.Context(), false)
+		first, err := attempt.Conn(t.Context(), false, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,21 +240,21 @@ func TestAConnectionThatCannotBeUsedAgainIsNot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first.Keep()
+		first.Keep(time.Now())
 		spoil(its)
 		eventually(t, name, func() bool {
-			again, err := attempt.Conn(t.Context(), false)
+			again, err := attempt.Conn(t.Context(), false, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if again == first {
-				again.Keep() // what was done is not here yet
+				again.Keep(time.Now()) // what was done is not here yet
 				return false
 			}
 			again.Close()
 			return true
 		})
-		attempt.End(upstream.Well)
+		attempt.End(upstream.Well, time.Now())
 		its.Close()
 		if next, err := l.Accept(); err == nil {
 			next.Close()

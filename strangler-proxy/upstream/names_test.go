@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -150,19 +151,19 @@ func TestAnOldConnectionOfOnesOwnIsNotKept(t *testing.T) {
 	b := made(t, upstream.Options{URLs: []string{"http://billing.test:" + port}, Resolver: n.resolver(), Limits: upstream.Limits{Age: 1}})
 	for _, address := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.1"} {
 		n.say(address)
-		attempt, err := b.Begin()
+		attempt, err := b.Begin(time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := attempt.Conn(t.Context(), false)
+		c, err := attempt.Conn(t.Context(), false, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, _, _ := net.SplitHostPort(c.RemoteAddr().String()); got != address {
 			t.Errorf("connected to %s, want %s", got, address)
 		}
-		c.Keep()
-		attempt.End(upstream.Well)
+		c.Keep(time.Now())
+		attempt.End(upstream.Well, time.Now())
 	}
 }
 

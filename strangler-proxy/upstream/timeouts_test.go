@@ -131,14 +131,14 @@ func TestAHandshakeTakesNoLongerThanItMay(t *testing.T) {
 		if protocol != upstream.HTTP1 {
 			continue
 		}
-		attempt, err := b.Begin()
+		attempt, err := b.Begin(time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := attempt.Conn(t.Context(), false); !isNotSent(err) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := attempt.Conn(t.Context(), false, time.Now()); !isNotSent(err) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a connection of one's own: %v", err)
 		}
-		attempt.End(upstream.Unreachable)
+		attempt.End(upstream.Unreachable, time.Now())
 	}
 }
 
