@@ -2,163 +2,185 @@ package compare
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
-	"unicode/utf8"
 
 	"stranglerfig/contract-tests/match"
 )
 
 const bodyPath = "$.body"
 
-func (c *comparison) body() {
-	if !c.exact && c.expected.Body == nil {
+// where is the path of the walk, for reports.
+func (c *comparison) where() string { return bodyPath + c.path.String()[1:] }
+
+func (c *comparison) report(kind Kind, expected, actual, rule string) {
+	c.add(Difference{Path: c.where(), Kind: kind, Expected: expected, Actual: actual, Rule: rule})
+}
+
+// violated names a rule and what it asks for.
+func violated(found *match.Found, err error) string { return found.String() + ", " + err.Error() }
+
+func kindOf(err error) Kind {
+	var m *match.Mismatch
+	if errors.As(err, &m) {
+		switch m.Aspect {
+		case match.OfType:
+			return Type
+		case match.OfLength:
+			return Length
+		}
+	}
+	return Value
+}
+
+// body compares the bodies, however they are compressed.
+func (c *comparison) body(expected, actual part) {
+	if !c.exact && expected.body == nil {
 		return
 	}
-	expected, err := plain(c.expected)
+	e, err := expected.unpacked()
 	if err != nil {
-		c.add(Difference{Path: bodyPath, Kind: Encoding, Expected: err.Error(), Actual: size(c.actual.Body)})
+		c.report(Encoding, err.Error(), size(actual.body), "")
 		return
 	}
-	actual, err := plain(c.actual)
+	a, err := actual.unpacked()
 	if err != nil {
-		c.add(Difference{Path: bodyPath, Kind: Encoding, Expected: size(expected), Actual: err.Error()})
+		c.report(Encoding, size(e), err.Error(), "")
 		return
 	}
-	if c.exact && bytes.Equal(expected, actual) {
-		return
-	}
+	expected.body, actual.body = e, a
+	c.part(expected, actual)
+}
+
+// part compares two contents at the cursor.
+func (c *comparison) part(expected, actual part) {
 	switch {
-	case len(expected) == 0 && len(actual) == 0:
-	case len(expected) == 0:
-		c.add(Difference{Path: bodyPath, Kind: Extra, Actual: show(actual)})
-	case len(actual) == 0:
-		c.add(Difference{Path: bodyPath, Kind: Missing, Expected: show(expected)})
+	case len(expected.body) == 0 && len(actual.body) == 0:
+	case len(expected.body) == 0:
+		c.report(Extra, "", show(actual.body), "")
+	case len(actual.body) == 0:
+		c.report(Missing, show(expected.body), "", "")
+	case bytes.Equal(expected.body, actual.body) && !c.rules.NamesIDs() && (c.exact || !c.cursor.Below()):
 	default:
 		c.content(expected, actual)
 	}
 }
 
-// largest bounds what a compressed body may unfold to.
-const largest = 64 << 20
+// largestRead bounds what is read as a document. Beyond it, bodies are
+// compared as bytes.
+const largestRead = 16 << 20
 
-// plain undoes gzip, so that two sides that compress differently can be
-// compared.
-func plain(m Message) ([]byte, error) {
-	coding := strings.ToLower(strings.Join(values(m.Header, "Content-Encoding"), ","))
-	if coding != "gzip" || len(m.Body) == 0 {
-		return m.Body, nil
-	}
-	reader, err := gzip.NewReader(bytes.NewReader(m.Body))
-	if err != nil {
-		return nil, fmt.Errorf("not gzip as its Content-Encoding says: %w", err)
-	}
-	body, err := io.ReadAll(io.LimitReader(reader, largest+1))
-	if err != nil {
-		return nil, fmt.Errorf("broken gzip: %w", err)
-	}
-	if len(body) > largest {
-		return nil, fmt.Errorf("more than %d bytes when unpacked", largest)
-	}
-	return body, nil
-}
-
-// content compares two bodies that are there, by the kind of thing they are.
-func (c *comparison) content(expected, actual []byte) {
-	if rule := c.rules.For(nil); rule.Has(match.ContentType) {
-		if err := rule.Match(match.Text(expected), match.Text(actual)); err != nil {
-			c.add(Difference{Path: bodyPath, Kind: Type, Expected: match.Sniff(expected), Actual: match.Sniff(actual), Rule: rule.String()})
+// content compares two contents that are there, by the kind of thing they are.
+func (c *comparison) content(expected, actual part) {
+	found := c.cursor.Found()
+	if found.Has(match.ContentType) {
+		if err := found.Match(match.Text(expected.body), match.Text(actual.body)); err != nil {
+			c.report(Type, match.Sniff(expected.body), match.Sniff(actual.body), found.String())
 		}
 		return
 	}
-	if c.speaksJSON() {
-		if c.json(expected, actual) {
+	if len(expected.body) > largestRead || len(actual.body) > largestRead {
+		c.binary(expected.body, actual.body)
+		return
+	}
+	f, ok := c.family(expected, actual)
+	if !ok {
+		return
+	}
+	switch f {
+	case byteText:
+		c.binary(expected.body, actual.body)
+		return
+	case multiple:
+		c.sections(expected, actual)
+		return
+	}
+	e, errExpected := expected.text(f)
+	a, errActual := actual.text(f)
+	switch {
+	case errExpected == nil && errActual == nil:
+		c.document(f, e, a)
+	case f == plainText || bytes.Equal(expected.body, actual.body):
+		c.binary(expected.body, actual.body)
+	default:
+		c.report(Encoding, orFamily(f, errExpected), orFamily(f, errActual), "")
+	}
+}
+
+func orFamily(f family, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return string(f)
+}
+
+// family decides what both contents are read as: what they say they are, and if
+// only one says it, that one. If they say different things, that is the
+// difference, unless a rule admits the other content type.
+func (c *comparison) family(expected, actual part) (family, bool) {
+	e, a := expected.declared(), actual.declared()
+	switch {
+	case e == unknown && a == unknown:
+		return expected.guessed(), true
+	case e == unknown:
+		return a, true
+	case a == unknown || a == e || !c.rules.Header("Content-Type").Empty():
+		return e, true
+	}
+	c.report(Type, string(e), string(a), "")
+	return e, false
+}
+
+// document compares texts that are written in one language. An expected text
+// that is not what it says it is is compared as text.
+func (c *comparison) document(f family, e, a string) {
+	var errExpected, errActual error
+	switch f {
+	case jsonText:
+		errExpected, errActual = c.json(e, a)
+	case xmlText:
+		if c.asText() {
+			c.text(e, a)
 			return
 		}
-	}
-	if textual(expected) && textual(actual) {
-		c.text(string(expected), string(actual))
-		return
-	}
-	c.binary(expected, actual)
-}
-
-// speaksJSON goes by what the answers say they are; if neither says, by trying.
-func (c *comparison) speaksJSON() bool {
-	for _, m := range []string{mediaOf(c.expected), mediaOf(c.actual)} {
-		if m != "" {
-			return m == "application/json" || strings.HasSuffix(m, "+json")
-		}
-	}
-	return true
-}
-
-// json compares the bodies as documents. It reports false if the expected one
-// is not JSON, so that they are compared as text instead.
-func (c *comparison) json(expected, actual []byte) bool {
-	want, err := decode(expected)
-	if err != nil {
-		return false
-	}
-	got, err := decode(actual)
-	if err != nil {
-		c.add(Difference{Path: bodyPath, Kind: Encoding, Expected: "JSON", Actual: "not JSON: " + show(actual)})
-		return true
-	}
-	w := &walker{rules: c.rules, exact: c.exact, collector: &c.collector}
-	w.value(want, got)
-	return true
-}
-
-// decode reads exactly one JSON document, keeping numbers as they are written.
-func decode(body []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the document")
-	}
-	return v, nil
-}
-
-// text compares line by line and stops at the first difference: what follows
-// an inserted line would all be news otherwise.
-func (c *comparison) text(expected, actual string) {
-	if rule := c.rules.For(nil); !rule.Empty() {
-		if err := rule.Match(match.Text(expected), match.Text(actual)); err != nil {
-			c.add(Difference{Path: bodyPath, Kind: Value, Expected: expected, Actual: actual, Rule: rule.String()})
-		}
-		return
-	}
-	for line := 1; expected != actual; line++ {
-		e, restExpected, moreExpected := strings.Cut(expected, "\n")
-		a, restActual, moreActual := strings.Cut(actual, "\n")
-		if e != a || moreExpected != moreActual {
-			c.add(Difference{Path: fmt.Sprintf("%s:line %d", bodyPath, line), Kind: Value,
-				Expected: shown(e, moreExpected), Actual: shown(a, moreActual)})
+		errExpected, errActual = c.xml(e, a)
+	case htmlText:
+		if c.asText() {
+			c.text(e, a)
 			return
 		}
-		expected, actual = restExpected, restActual
+		errExpected, errActual = c.html(e, a)
+	case form:
+		errExpected, errActual = c.form(e, a)
+	default:
+		c.text(e, a)
+		return
+	}
+	switch {
+	case errExpected != nil:
+		c.text(e, a)
+	case errActual != nil:
+		c.report(Encoding, string(f), "not "+string(f)+": "+errActual.Error(), "")
 	}
 }
 
-// shown quotes a line, so that differing white space can be seen.
-func shown(line string, ended bool) string {
-	if ended {
-		line += "\n"
+// asText reports whether a matcher of texts was written for a document as a
+// whole, which can only mean its text.
+func (c *comparison) asText() bool {
+	found := c.cursor.Found()
+	for _, k := range []match.Kind{match.Regex, match.Include, match.SemVer, match.Date, match.Time, match.DateTime, match.OneOfFormats} {
+		if found.Has(k) {
+			return true
+		}
 	}
-	return fmt.Sprintf("%q", clip(line))
+	return false
 }
 
 func (c *comparison) binary(expected, actual []byte) {
+	if found := c.cursor.Found(); found.Has(match.Type) || found.Has(match.NotEmpty) {
+		return // bytes of whatever kind, as long as there are any
+	}
 	if bytes.Equal(expected, actual) {
 		return
 	}
@@ -166,14 +188,14 @@ func (c *comparison) binary(expected, actual []byte) {
 	if len(expected) != len(actual) {
 		kind = Length
 	}
-	c.add(Difference{Path: bodyPath, Kind: kind, Expected: digest(expected), Actual: digest(actual)})
+	c.report(kind, digest(expected), digest(actual), "")
 }
 
 func digest(body []byte) string {
 	return fmt.Sprintf("%s, sha256 %.16x", size(body), sha256.Sum256(body))
 }
 
-func size(body []byte) string { return fmt.Sprintf("%d bytes", len(body)) }
+func size(body []byte) string { return counted(len(body), "bytes") }
 
 // show quotes a body if it is text, and describes it otherwise.
 func show(body []byte) string {
@@ -181,8 +203,4 @@ func show(body []byte) string {
 		return string(body)
 	}
 	return digest(body)
-}
-
-func textual(body []byte) bool {
-	return utf8.Valid(body) && bytes.IndexByte(body, 0) < 0
 }

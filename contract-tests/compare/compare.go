@@ -1,21 +1,26 @@
-// Package compare is the one comparator: it tells two answers apart, and says
-// where. Contract verification and shadow traffic share it, so that a
-// difference means the same thing in both.
+// Package compare is the one comparator: it tells two answers, requests or
+// messages apart, and says where. Contract verification and shadow traffic
+// share it, so that a difference means the same thing in both.
 //
-// Start at [Responses]. In [Contract] mode the expected answer is an example
-// and Pact's semantics hold: what the example does not mention is free. In
-// [Exact] mode both answers come from a running side and are compared
-// symmetrically. In both, match.Rules loosen single places.
+// Start at [Responses]; [Requests] and [Events] are its siblings. In [Contract]
+// mode the expected side is an example and Pact's semantics hold: what the
+// example of an answer does not mention is free. In [Exact] mode both come from
+// a running side and are compared symmetrically. In both, match.Rules loosen
+// single places, and a [Bijection] may carry what is known of identifiers from
+// one comparison to the next.
+//
+// Bodies are read as what they say they are: JSON, XML, HTML, forms, multipart,
+// text, or else bytes. Of the first four, layout and the order of members do
+// not matter.
 //
 // The package does no I/O and keeps nothing: values that a difference quotes
-// come from the answers as they are, so redact before storing them.
+// come from the sides as they are, so redact before storing them.
 package compare
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
-	"unicode/utf8"
+	"sync"
 
 	"stranglerfig/contract-tests/match"
 )
@@ -51,62 +56,9 @@ const DefaultLimit = 50
 type Options struct {
 	Mode  Mode
 	Limit int // differences listed; further ones are counted. 0 is DefaultLimit
-}
-
-// Kind says what sort of difference it is.
-type Kind string
-
-// The kinds of difference. More is the last entry of a list that reached its
-// limit; its Actual is how many were left out.
-const (
-	Missing  Kind = "missing"
-	Extra    Kind = "extra"
-	Value    Kind = "value"
-	Type     Kind = "type"
-	Length   Kind = "length"
-	Status   Kind = "status"
-	Header   Kind = "header"
-	Order    Kind = "order"
-	Encoding Kind = "encoding"
-	More     Kind = "more"
-)
-
-// Difference is one place where the answers differ. Values are cut at 200
-// characters.
-type Difference struct {
-	Path     string `json:"path"` // such as $.status, $.header.Location, $.body.lines[3].amount
-	Kind     Kind   `json:"kind"`
-	Expected string `json:"expected,omitempty"`
-	Actual   string `json:"actual,omitempty"`
-	Rule     string `json:"rule,omitempty"` // the rule that was violated, if it was not equality
-}
-
-// String is the difference on one line.
-func (d Difference) String() string {
-	text := d.Path + ": " + string(d.Kind) + ": expected " + orNothing(d.Expected) + ", got " + orNothing(d.Actual)
-	if d.Rule != "" {
-		text += " (rule " + d.Rule + ")"
-	}
-	return text
-}
-
-func orNothing(value string) string {
-	if value == "" {
-		return "nothing"
-	}
-	return value
-}
-
-var (
-	indices = regexp.MustCompile(`\[\d+\]`)
-	lines   = regexp.MustCompile(`:line \d+$`)
-)
-
-// Fingerprint names the sort of difference: it is the same for all elements of
-// an array and for all values, so that occurrences can be counted.
-func (d Difference) Fingerprint() string {
-	path := indices.ReplaceAllString(d.Path, "[*]")
-	return string(d.Kind) + " " + lines.ReplaceAllString(path, ":line *")
+	// IDs is what is known of identifiers, for the matcher id. nil means that
+	// they must be consistent within the comparison only.
+	IDs *Bijection
 }
 
 // Responses compares two answers and returns where they differ, status first,
@@ -115,21 +67,18 @@ func Responses(expected, actual Message, rules match.Rules, o Options) []Differe
 	if same(expected, actual, rules, o) {
 		return nil
 	}
-	c := &comparison{expected: expected, actual: actual, rules: rules, exact: o.Mode == Exact}
-	c.limit = o.Limit
-	if c.limit <= 0 {
-		c.limit = DefaultLimit
-	}
-	c.status()
-	c.headers()
-	c.body()
-	return c.result()
+	c := begin(rules, o)
+	defer c.end()
+	c.status(expected.Status, actual.Status)
+	c.headers(expected.Header, actual.Header, string(expected.Body) == string(actual.Body))
+	c.body(expected.part(), actual.part())
+	return c.conclude()
 }
 
 // same is the fast path: nothing to look into. In Contract mode rules can
 // fail even an identical answer, so there it holds only without rules.
 func same(expected, actual Message, rules match.Rules, o Options) bool {
-	if expected.Status != actual.Status || !bytes.Equal(expected.Body, actual.Body) {
+	if expected.Status != actual.Status || rules.NamesIDs() || !bytes.Equal(expected.Body, actual.Body) {
 		return false
 	}
 	if o.Mode == Contract {
@@ -138,61 +87,78 @@ func same(expected, actual Message, rules match.Rules, o Options) bool {
 	return sameHeaders(expected.Header, actual.Header)
 }
 
-// comparison is one comparison under way.
+// comparison is one comparison under way, and the walk through its bodies.
 type comparison struct {
-	expected, actual Message
-	rules            match.Rules
-	exact            bool
+	rules  match.Rules
+	exact  bool // both ways
+	closed bool // what the expected side does not mention is not allowed
 	collector
+	ids identities
+
+	cursor match.Cursor // at path
+	path   match.Path   // within the body
 }
 
-// collector lists differences up to a limit and counts the rest.
-type collector struct {
-	limit   int
-	found   []Difference
-	dropped int
-}
+// comparisons are kept, because most of what one needs is memory.
+var comparisons = sync.Pool{New: func() any { return new(comparison) }}
 
-func (c *collector) add(d Difference) {
-	if len(c.found) >= c.limit {
-		c.dropped++
-		return
+func begin(rules match.Rules, o Options) *comparison {
+	c := comparisons.Get().(*comparison)
+	c.rules, c.exact, c.closed = rules, o.Mode == Exact, o.Mode == Exact
+	c.collector = collector{limit: o.Limit}
+	if c.limit <= 0 {
+		c.limit = DefaultLimit
 	}
-	d.Expected, d.Actual = clip(d.Expected), clip(d.Actual)
-	c.found = append(c.found, d)
+	c.ids = identities{session: o.IDs}
+	c.cursor.Reset(rules)
+	c.path = c.path[:0]
+	return c
 }
 
-func (c *collector) count() int { return len(c.found) + c.dropped }
+// end gives the comparison back. What it found is the caller's.
+func (c *comparison) end() {
+	c.collector, c.ids, c.rules = collector{}, identities{}, match.Rules{}
+	comparisons.Put(c)
+}
 
-func (c *collector) result() []Difference {
-	if c.dropped == 0 {
-		return c.found
+// conclude returns what was found, and lets the session know of identifiers
+// where nothing was.
+func (c *comparison) conclude() []Difference {
+	if c.count() == 0 {
+		for _, p := range c.ids.commit() {
+			c.add(p.difference("id"))
+		}
 	}
-	return append(c.found, Difference{Path: "$", Kind: More, Actual: strconv.Itoa(c.dropped)})
+	return c.result()
 }
 
-// longest is how many characters of a value a difference quotes.
-const longest = 200
-
-func clip(value string) string {
-	if len(value) <= longest || utf8.RuneCountInString(value) <= longest {
-		return value
-	}
-	return string([]rune(value)[:longest-1]) + "…"
-}
-
-func (c *comparison) status() {
+func (c *comparison) status(expected, actual int) {
 	list := c.rules.Status()
-	d := Difference{Path: "$.status", Kind: Status,
-		Expected: strconv.Itoa(c.expected.Status), Actual: strconv.Itoa(c.actual.Status)}
+	d := Difference{Path: "$.status", Kind: Status, Expected: strconv.Itoa(expected), Actual: strconv.Itoa(actual)}
 	switch {
-	case len(list.Matchers) > 0:
-		if err := list.Match(c.expected.Status, c.actual.Status); err != nil {
+	case !list.Empty():
+		if err := list.Match(expected, actual); err != nil {
 			d.Rule = "$.status: " + err.Error()
 			c.add(d)
 		}
 	// An example without a status says nothing about it.
-	case c.expected.Status != c.actual.Status && (c.exact || c.expected.Status != 0):
+	case expected != actual && (c.exact || expected != 0):
 		c.add(d)
+	}
+}
+
+// identify holds a pair of values to the matcher id, if the list has one. Two
+// values of which the list makes something else are none of its business.
+func (c *comparison) identify(list match.List, path string, expected, actual any) {
+	m, ok := match.Found{List: list}.Get(match.ID)
+	if !ok {
+		return
+	}
+	e, a, ok := identifierText(m, expected, actual)
+	if !ok {
+		return
+	}
+	if p := (pair{m.Scope, e, a, path}); !c.ids.note(p) {
+		c.add(p.difference("id"))
 	}
 }

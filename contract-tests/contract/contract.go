@@ -51,6 +51,7 @@ type Interaction struct {
 	Source   string   // Recorded or Written
 	Weight   int      // requests seen of this sort, 0 if unknown
 	Redacted []string // what was replaced before the example was kept
+	Chain    Chain    // what ties it to other interactions
 
 	comments map[string]json.RawMessage // others' comments, carried along
 }
@@ -79,8 +80,9 @@ type Request struct {
 	Body   []byte // nil if there is none
 	// Generators make what the example cannot know, when the request is sent.
 	Generators generator.Set
-
-	rules json.RawMessage // carried along
+	// Rules say which other requests are answered like this one. Verification
+	// sends the example; who merges or describes contracts goes by them.
+	Rules match.Rules
 }
 
 // Response is what the consumer relies on.
@@ -216,7 +218,7 @@ func (c Contract) problems() Problems {
 			problems = append(problems, Problem{name, text})
 		}
 	}
-	return problems
+	return append(problems, c.chainProblems()...)
 }
 
 // name is how reports call the interaction that is the nth of its file.

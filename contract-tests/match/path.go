@@ -12,7 +12,7 @@ type stepKind uint8
 
 const (
 	field stepKind = iota
-	index
+	indexed
 	anyStep  // * : any field and any index
 	anyIndex // [*] : any index
 )
@@ -28,7 +28,7 @@ type Step struct {
 func Field(name string) Step { return Step{kind: field, name: name} }
 
 // Index is the step to an element of an array, counted from 0.
-func Index(i int) Step { return Step{kind: index, index: i} }
+func Index(i int) Step { return Step{kind: indexed, index: i} }
 
 // AnyStep is the step * of a rule: any member of an object or array.
 func AnyStep() Step { return Step{kind: anyStep} }
@@ -138,7 +138,7 @@ func (s Step) write(b *strings.Builder) {
 		b.WriteString(".*")
 	case anyIndex:
 		b.WriteString("[*]")
-	case index:
+	case indexed:
 		b.WriteByte('[')
 		b.WriteString(strconv.Itoa(s.index))
 		b.WriteByte(']')
@@ -164,37 +164,13 @@ func plain(name string) bool {
 	return name != ""
 }
 
-// covers reports whether a rule's path is a prefix of a value's path.
-func (p Path) covers(value Path) bool {
-	if len(p) > len(value) {
-		return false
-	}
-	// Deepest first: siblings differ at the end far more often than at the root.
-	for i := len(p) - 1; i >= 0; i-- {
-		if !p[i].accepts(value[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s Step) accepts(value Step) bool {
-	switch s.kind {
-	case anyStep:
-		return true
-	case anyIndex:
-		return value.kind == index
-	}
-	return s == value
-}
-
 // weight is Pact's precedence: each exact step counts 2 and each wildcard 1,
 // multiplied, times the rule's length. It does not depend on the value, so
 // rules can be sorted once.
 func (p Path) weight() float64 {
 	w := 2.0 // the root
 	for _, s := range p {
-		if s.kind == field || s.kind == index {
+		if s.kind == field || s.kind == indexed {
 			w *= 2
 		}
 	}
@@ -206,7 +182,7 @@ func (p Path) weight() float64 {
 // choice never depends on the order of a map.
 func (p Path) before(other Path) bool {
 	for i, j := len(p)-1, len(other)-1; i >= 0 && j >= 0; i, j = i-1, j-1 {
-		exact, otherExact := p[i].kind <= index, other[j].kind <= index
+		exact, otherExact := p[i].kind <= indexed, other[j].kind <= indexed
 		if exact != otherExact {
 			return exact
 		}

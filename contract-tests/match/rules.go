@@ -7,13 +7,6 @@ import (
 	"strings"
 )
 
-// List is the matchers of one place. They must all hold, unless Any says that
-// one suffices.
-type List struct {
-	Any      bool
-	Matchers []Matcher
-}
-
 // Rule is the matchers of all values at a path.
 type Rule struct {
 	Path Path
@@ -21,126 +14,52 @@ type Rule struct {
 	cascaded List // the part that also holds below the path
 }
 
-// Rules are the rules of one answer. The zero value has none.
+// Rules are the rules of one request, answer or message. The zero value has
+// none. They are not changed once they are made: the functions that add to them
+// return others, and any number of goroutines may use the same.
 type Rules struct {
-	status List
-	header map[string]List // by lower-case name
-	body   []Rule          // by falling precedence
-	absent bool            // some rule says absent
-}
-
-// Found is what applies to a value: the strongest rule whose path leads to it.
-type Found struct {
-	List
-	Path     Path // of the rule
-	Cascaded bool // the rule was written for something above the value
-}
-
-// Empty reports whether no rule applies.
-func (f Found) Empty() bool { return len(f.Matchers) == 0 }
-
-// Has reports whether a matcher of this kind was written for the value itself.
-func (f Found) Has(k Kind) bool {
-	_, ok := f.Get(k)
-	return ok
-}
-
-// Get returns the matcher of this kind that was written for the value itself.
-func (f Found) Get(k Kind) (Matcher, bool) {
-	if f.Cascaded {
-		return Matcher{}, false
-	}
-	for _, m := range f.Matchers {
-		if m.Kind == k {
-			return m, true
-		}
-	}
-	return Matcher{}, false
-}
-
-// String names the rule, for reports.
-func (f Found) String() string {
-	if f.Empty() {
-		return ""
-	}
-	return f.Path.String() + ": " + f.List.String()
-}
-
-// String names the matchers, joined as they combine.
-func (l List) String() string {
-	var names []string
-	for _, m := range l.Matchers {
-		names = append(names, string(m.Kind))
-	}
-	if l.Any {
-		return strings.Join(names, " or ")
-	}
-	return strings.Join(names, " and ")
-}
-
-// Match checks a value against everything that applies to it. A matcher of
-// scalars that cascades down says nothing of the containers on its way. Null
-// passes wherever nullable stands among the matchers.
-func (f Found) Match(expected, actual any) error {
-	if f.Has(Nullable) && (actual == nil || expected == nil) {
-		return nil
-	}
-	whole := f.Cascaded && (container(expected) || container(actual))
-	var first error
-	for _, m := range f.Matchers {
-		var err error
-		if !whole || m.Kind.container() {
-			err = m.Match(expected, actual)
-		} else {
-			err = matchKind(expected, actual)
-		}
-		if err == nil && f.Any {
-			return nil
-		}
-		if err != nil && first == nil {
-			first = err
-			if !f.Any {
-				return err
-			}
-		}
-	}
-	return first
-}
-
-// Match checks a value that has no path, such as a status or a header.
-func (l List) Match(expected, actual any) error {
-	return Found{List: l}.Match(expected, actual)
+	status, path List
+	header       map[string]List // by lower-case name
+	query        map[string]List // by name, as it is written
+	metadata     map[string]List // of a message, by name
+	body         []Rule          // by falling precedence
+	index        *index          // of body; nil if there is none
+	absent, ids  bool            // some rule says absent, or id
 }
 
 // Empty reports whether there is no rule at all.
 func (r Rules) Empty() bool {
-	return len(r.status.Matchers) == 0 && len(r.header) == 0 && len(r.body) == 0
+	return r.status.Empty() && r.path.Empty() && len(r.header)+len(r.query)+len(r.metadata)+len(r.body) == 0
 }
 
 // For finds the rule of the body's value at path; Found is empty if there is
-// none.
+// none. A walker is better off with a [Cursor].
 func (r Rules) For(path Path) Found {
-	for i := range r.body {
-		rule := &r.body[i]
-		if !rule.Path.covers(path) {
-			continue
-		}
-		if len(rule.Path) == len(path) {
-			return Found{List: rule.List, Path: rule.Path}
-		}
-		if len(rule.cascaded.Matchers) > 0 {
-			return Found{List: rule.cascaded, Path: rule.Path, Cascaded: true}
+	var c Cursor
+	c.Reset(r)
+	for _, s := range path {
+		if s.kind == field {
+			c.Field(s.name)
+		} else {
+			c.Index(s.index)
 		}
 	}
-	return Found{}
+	return *c.Found()
 }
 
 // SaysAbsent reports whether some rule forbids a member, so that members the
 // example lacks must be looked at.
 func (r Rules) SaysAbsent() bool { return r.absent }
 
+// NamesIDs reports whether some rule calls a value an identifier, so that equal
+// bodies must be looked into as well.
+func (r Rules) NamesIDs() bool { return r.ids }
+
 // Status returns the rules of the status.
 func (r Rules) Status() List { return r.status }
+
+// Path returns the rules of a request's path.
+func (r Rules) Path() List { return r.path }
 
 // Header returns the rules of a header; its name is case-insensitive.
 func (r Rules) Header(name string) List {
@@ -152,6 +71,13 @@ func (r Rules) Header(name string) List {
 
 // HeaderNames returns the lower-case names of headers that have rules, sorted.
 func (r Rules) HeaderNames() []string { return slices.Sorted(maps.Keys(r.header)) }
+
+// Query returns the rules of a request's parameter; each of its values is held
+// to them.
+func (r Rules) Query(name string) List { return r.query[name] }
+
+// Metadata returns the rules of a message's metadata of that name.
+func (r Rules) Metadata(name string) List { return r.metadata[name] }
 
 // Body returns the rules of the body, strongest first.
 func (r Rules) Body() []Rule { return slices.Clone(r.body) }
@@ -165,25 +91,46 @@ func (r Rules) WithBody(path Path, matchers ...Matcher) Rules {
 			rules = append(rules, old)
 		}
 	}
-	changed := newRules(rules)
-	changed.status, changed.header = r.status, r.header
-	return changed
+	return r.withBody(rules)
 }
 
 // WithHeader returns the rules plus those of a header.
 func (r Rules) WithHeader(name string, matchers ...Matcher) Rules {
-	r.header = maps.Clone(r.header)
-	if r.header == nil {
-		r.header = map[string]List{}
+	r.header = with(r.header, strings.ToLower(name), matchers)
+	return r.noted()
+}
+
+// WithQuery returns the rules plus those of a request's parameter.
+func (r Rules) WithQuery(name string, matchers ...Matcher) Rules {
+	r.query = with(r.query, name, matchers)
+	return r.noted()
+}
+
+// WithMetadata returns the rules plus those of a message's metadata.
+func (r Rules) WithMetadata(name string, matchers ...Matcher) Rules {
+	r.metadata = with(r.metadata, name, matchers)
+	return r.noted()
+}
+
+func with(lists map[string]List, name string, matchers []Matcher) map[string]List {
+	changed := maps.Clone(lists)
+	if changed == nil {
+		changed = map[string]List{}
 	}
-	r.header[strings.ToLower(name)] = List{Matchers: matchers}
-	return r
+	changed[name] = List{Matchers: matchers}
+	return changed
 }
 
 // WithStatus returns the rules with those of the status replaced.
 func (r Rules) WithStatus(matchers ...Matcher) Rules {
 	r.status = List{Matchers: matchers}
 	return r
+}
+
+// WithPath returns the rules with those of a request's path replaced.
+func (r Rules) WithPath(matchers ...Matcher) Rules {
+	r.path = List{Matchers: matchers}
+	return r.noted()
 }
 
 // Split returns the rules Pact tools understand and those that are ours.
@@ -204,56 +151,65 @@ func (r Rules) Join(other Rules) Rules {
 		}
 		joined[key] = rule
 	}
-	result := newRules(slices.Collect(maps.Values(joined)))
-	result.status = List{Any: r.status.Any, Matchers: slices.Concat(r.status.Matchers, other.status.Matchers)}
-	if len(r.header)+len(other.header) > 0 {
-		result.header = maps.Clone(other.header)
-		if result.header == nil {
-			result.header = map[string]List{}
-		}
-		for name, list := range r.header {
-			result.header[name] = List{Any: list.Any, Matchers: slices.Concat(list.Matchers, other.header[name].Matchers)}
-		}
+	return Rules{
+		status:   r.status.join(other.status),
+		path:     r.path.join(other.path),
+		header:   joinLists(r.header, other.header),
+		query:    joinLists(r.query, other.query),
+		metadata: joinLists(r.metadata, other.metadata),
+	}.withBody(slices.Collect(maps.Values(joined)))
+}
+
+func (l List) join(other List) List {
+	if l.Empty() {
+		return other
 	}
-	return result
+	return List{Any: l.Any, Matchers: slices.Concat(l.Matchers, other.Matchers)}
+}
+
+func joinLists(a, b map[string]List) map[string]List {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	joined := map[string]List{}
+	maps.Copy(joined, b)
+	for name, list := range a {
+		joined[name] = list.join(b[name])
+	}
+	return joined
 }
 
 func (r Rules) filter(keep func(Kind) bool) Rules {
 	var body []Rule
 	for _, rule := range r.body {
-		if list := rule.List.filter(keep); len(list.Matchers) > 0 {
+		if list := rule.List.filter(keep); !list.Empty() {
 			body = append(body, Rule{Path: rule.Path, List: list})
 		}
 	}
-	result := newRules(body)
-	result.status = r.status.filter(keep)
-	for name, list := range r.header {
-		if kept := list.filter(keep); len(kept.Matchers) > 0 {
-			result = result.WithHeader(name, kept.Matchers...)
-			result.header[name] = kept
-		}
-	}
-	return result
+	return Rules{
+		status:   r.status.filter(keep),
+		path:     r.path.filter(keep),
+		header:   filterLists(r.header, keep),
+		query:    filterLists(r.query, keep),
+		metadata: filterLists(r.metadata, keep),
+	}.withBody(body)
 }
 
-func (l List) filter(keep func(Kind) bool) List {
-	kept := List{Any: l.Any}
-	for _, m := range l.Matchers {
-		if keep(m.Kind) {
-			kept.Matchers = append(kept.Matchers, m)
+func filterLists(lists map[string]List, keep func(Kind) bool) map[string]List {
+	kept := map[string]List{}
+	for name, list := range lists {
+		if list := list.filter(keep); !list.Empty() {
+			kept[name] = list
 		}
 	}
 	return kept
 }
 
-// newRules sorts rules of a body by precedence and prepares what cascades.
-func newRules(rules []Rule) Rules {
-	result := Rules{body: rules}
+// withBody replaces the rules of the body: it sorts them by precedence and
+// prepares what cascades.
+func (r Rules) withBody(rules []Rule) Rules {
 	for i := range rules {
-		rules[i].cascaded = rules[i].List.cascade()
-		for _, m := range rules[i].Matchers {
-			result.absent = result.absent || m.Kind == Absent
-		}
+		rules[i].cascaded = rules[i].cascade()
 	}
 	sort.SliceStable(rules, func(i, j int) bool {
 		a, b := rules[i].Path, rules[j].Path
@@ -262,15 +218,29 @@ func newRules(rules []Rule) Rules {
 		}
 		return a.before(b)
 	})
-	return result
+	r.body, r.index = rules, nil
+	if len(rules) > 0 {
+		r.index = &index{}
+	}
+	return r.noted()
 }
 
-// cascade is what remains of a list below its path: bounds of length concern
-// only the array they were written for.
-func (l List) cascade() List {
-	below := l.filter(Kind.cascades)
-	for i := range below.Matchers {
-		below.Matchers[i].Min, below.Matchers[i].Max = nil, nil
+// noted remembers what kinds of matcher there are that change how one walks.
+func (r Rules) noted() Rules {
+	r.absent, r.ids = false, r.path.Has(ID)
+	for i := range r.body {
+		r.absent = r.absent || r.body[i].Has(Absent)
+		r.ids = r.ids || r.body[i].Has(ID)
+		for _, m := range r.body[i].Matchers {
+			for _, v := range m.Variants {
+				r.ids = r.ids || v.Rules.ids
+			}
+		}
 	}
-	return below
+	for _, lists := range []map[string]List{r.header, r.query, r.metadata} {
+		for _, list := range lists {
+			r.ids = r.ids || list.Has(ID)
+		}
+	}
+	return r
 }

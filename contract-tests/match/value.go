@@ -64,6 +64,10 @@ func (m Matcher) Match(expected, actual any) error {
 		return m.matchNumber(actual)
 	case Boolean:
 		return matchBoolean(actual)
+	case ID:
+		return m.matchID(expected, actual)
+	case OneOfFormats:
+		return m.matchFormats(actual)
 	}
 	return m.matchText(actual)
 }
@@ -84,14 +88,20 @@ func (m Matcher) matchType(expected, actual any) error {
 	if err := matchKind(expected, actual); err != nil {
 		return err
 	}
-	list, ok := actual.([]any)
-	if !ok {
-		return nil
+	switch list := actual.(type) {
+	case []any:
+		return m.matchLength(len(list))
+	case Array:
+		return m.matchLength(int(list))
 	}
-	if m.Min != nil && len(list) < *m.Min {
+	return nil
+}
+
+func (m Matcher) matchLength(n int) error {
+	if m.Min != nil && n < *m.Min {
 		return mismatch(OfLength, "at least %d elements", *m.Min)
 	}
-	if m.Max != nil && len(list) > *m.Max {
+	if m.Max != nil && n > *m.Max {
 		return mismatch(OfLength, "at most %d elements", *m.Max)
 	}
 	return nil
@@ -143,6 +153,10 @@ func matchNotEmpty(actual any) error {
 		empty = len(v) == 0
 	case map[string]any:
 		empty = len(v) == 0
+	case Array:
+		empty = v == 0
+	case Object:
+		empty = v == 0
 	}
 	if empty {
 		return mismatch(OfValue, "something that is not empty")
@@ -216,9 +230,7 @@ func (m Matcher) matchText(actual any) error {
 			return mismatch(OfValue, "text that includes %q", m.Value)
 		}
 	case Regex:
-		if m.pattern == nil || !m.pattern.MatchString(text) {
-			return mismatch(OfValue, "text that matches %s", m.Value)
-		}
+		return m.matchPattern(text)
 	case SemVer:
 		if !semver.MatchString(text) {
 			return mismatch(OfValue, "a semantic version")
@@ -233,6 +245,44 @@ func (m Matcher) matchText(actual any) error {
 		}
 	}
 	return nil
+}
+
+func (m Matcher) matchPattern(text string) error {
+	if m.pattern == nil {
+		return mismatch(OfValue, "text that matches %s", m.Value)
+	}
+	switch ok, err := m.pattern.matches(text); {
+	case err != nil:
+		return mismatch(OfValue, "text that matches %s (%v)", m.Value, err)
+	case !ok:
+		return mismatch(OfValue, "text that matches %s", m.Value)
+	}
+	return nil
+}
+
+// matchID holds identifiers to the example's kind. That each side uses them
+// consistently only the comparison of several answers can tell.
+func (m Matcher) matchID(expected, actual any) error {
+	if err := matchKind(expected, actual); err != nil {
+		return err
+	}
+	if _, ok := m.Identifier(actual); !ok {
+		return mismatch(OfValue, "%s", strings.TrimSpace("an identifier "+m.Value))
+	}
+	return nil
+}
+
+func (m Matcher) matchFormats(actual any) error {
+	text, ok := scalar(actual)
+	if !ok {
+		return mismatch(OfType, "text of format %s", joinFormats(m.Formats))
+	}
+	for _, f := range m.Formats {
+		if f.Has(text) {
+			return nil
+		}
+	}
+	return mismatch(OfValue, "text of format %s", joinFormats(m.Formats))
 }
 
 // scalar gives a value's text; objects, arrays and null have none.
@@ -264,9 +314,9 @@ func KindOf(v any) string {
 		return "number"
 	case string, Text:
 		return "string"
-	case []any:
+	case []any, Array:
 		return "array"
-	case map[string]any:
+	case map[string]any, Object:
 		return "object"
 	}
 	return fmt.Sprintf("%T", v)
@@ -274,7 +324,7 @@ func KindOf(v any) string {
 
 func container(v any) bool {
 	switch v.(type) {
-	case []any, map[string]any:
+	case []any, map[string]any, Array, Object:
 		return true
 	}
 	return false
@@ -290,7 +340,7 @@ func Equal(a, b any) bool {
 	case string:
 		y, ok := b.(string)
 		return ok && x == y
-	case []any, map[string]any:
+	case []any, map[string]any, Array, Object:
 		return false
 	}
 	return !container(b) && a == b

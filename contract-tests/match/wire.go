@@ -50,8 +50,7 @@ func (l *List) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the rules as the matchingRules of a Pact version 4
-// response.
+// MarshalJSON writes the rules as the matchingRules of Pact version 4.
 func (r Rules) MarshalJSON() ([]byte, error) {
 	out := map[string]any{}
 	if len(r.body) > 0 {
@@ -68,8 +67,15 @@ func (r Rules) MarshalJSON() ([]byte, error) {
 		}
 		out["header"] = header
 	}
-	if len(r.status.Matchers) > 0 {
-		out["status"] = r.status
+	for name, lists := range map[string]map[string]List{"query": r.query, "metadata": r.metadata} {
+		if len(lists) > 0 {
+			out[name] = lists
+		}
+	}
+	for name, list := range map[string]List{"status": r.status, "path": r.path} {
+		if !list.Empty() {
+			out[name] = list
+		}
 	}
 	return json.Marshal(out)
 }
@@ -85,9 +91,9 @@ func canonical(name string) string {
 	return strings.Join(parts, "-")
 }
 
-// UnmarshalJSON reads the matchingRules of a response, of Pact version 2
-// ("$.body.a": {…}) as well as 3 and 4 ("body": {"$.a": {…}}). The error joins
-// all problems, each with its path.
+// UnmarshalJSON reads the matchingRules of a request, an answer or a message,
+// of Pact version 2 ("$.body.a": {…}) as well as 3 and 4 ("body": {"$.a": {…}}).
+// The error joins all problems, each with its path.
 func (r *Rules) UnmarshalJSON(data []byte) error {
 	var categories map[string]json.RawMessage
 	if err := json.Unmarshal(data, &categories); err != nil {
@@ -101,68 +107,97 @@ func (r *Rules) UnmarshalJSON(data []byte) error {
 			problems = append(problems, err)
 		}
 	}
-	*r = read
+	*r = read.noted()
 	return errors.Join(problems...)
 }
 
-func (r *Rules) readCategory(name string, data json.RawMessage) error {
+func (r *Rules) readCategory(name string, data json.RawMessage) (err error) {
 	switch name {
 	case "status":
-		return r.readStatus(data)
+		r.status, err = readList(name, data)
+	case "path":
+		r.path, err = readList(name, data)
 	case "header", "headers":
-		return r.readHeader(data)
-	case "body":
+		r.header, err = readNamed(name, data, strings.ToLower)
+	case "query":
+		r.query, err = readNamed(name, data, strings.Clone)
+	case "metadata", "metaData":
+		r.metadata, err = readNamed(name, data, strings.Clone)
+	case "body", "content", "contents":
 		var lists map[string]json.RawMessage
 		if err := json.Unmarshal(data, &lists); err != nil {
-			return fmt.Errorf("matchingRules.body: %w", err)
+			return fmt.Errorf("matchingRules.%s: %w", name, err)
 		}
 		rules, err := parseLists(lists)
-		parsed := newRules(rules)
-		r.body, r.absent = parsed.body, parsed.absent
+		*r = r.withBody(rules)
 		return err
-	case "path", "query", "method", "metadata", "content":
-		return nil // of requests and messages, which are not answers
+	case "method":
+		list, err := readList(name, data)
+		if err == nil && !list.Empty() {
+			err = errors.New("matchingRules.method: a method has no rules: it is compared without regard to case")
+		}
+		return err
+	default:
+		err = fmt.Errorf("matchingRules.%s: unknown category (accepted: body, header, metadata, path, query, status)", name)
 	}
-	return fmt.Errorf("matchingRules.%s: unknown category (accepted: body, header, status)", name)
+	return err
 }
 
-func (r *Rules) readStatus(data json.RawMessage) error {
+// readList reads the rules of a place that is one value: bare, or under the
+// path of the value itself.
+func readList(category string, data json.RawMessage) (list List, err error) {
 	var shape map[string]json.RawMessage
 	if err := json.Unmarshal(data, &shape); err != nil {
-		return fmt.Errorf("matchingRules.status: %w", err)
+		return list, fmt.Errorf("matchingRules.%s: %w", category, err)
 	}
-	if list, ok := shape["$"]; ok {
-		data = list
-	} else if list, ok := shape[""]; ok {
-		data = list
+	for _, self := range []string{"$", ""} {
+		if under, ok := shape[self]; ok {
+			data = under
+			break
+		}
 	}
 	if len(shape) == 0 {
-		return nil
+		return list, nil
 	}
-	if err := json.Unmarshal(data, &r.status); err != nil {
-		return fmt.Errorf("matchingRules.status: %w", err)
+	if err := json.Unmarshal(data, &list); err != nil {
+		return list, fmt.Errorf("matchingRules.%s: %w", category, err)
 	}
-	return nil
+	return list, nil
 }
 
-func (r *Rules) readHeader(data json.RawMessage) error {
+// readNamed reads the rules of values that have names. In these categories a
+// name is not a path, though some tools write it as one.
+func readNamed(category string, data json.RawMessage, spell func(string) string) (map[string]List, error) {
 	var lists map[string]json.RawMessage
 	if err := json.Unmarshal(data, &lists); err != nil {
-		return fmt.Errorf("matchingRules.header: %w", err)
+		return nil, fmt.Errorf("matchingRules.%s: %w", category, err)
 	}
-	r.header = map[string]List{}
+	read := map[string]List{}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(lists)) {
 		var list List
 		if err := json.Unmarshal(lists[name], &list); err != nil {
-			problems = append(problems, fmt.Errorf("matchingRules.header[%q]: %w", name, err))
+			problems = append(problems, fmt.Errorf("matchingRules.%s[%q]: %w", category, name, err))
 			continue
 		}
-		// X-Tag[0] and X-Tag[*] address values of a header; they share its rules.
-		plain, _, _ := strings.Cut(name, "[")
-		r.header[strings.ToLower(plain)] = list
+		read[spell(plainName(name))] = list
 	}
-	return errors.Join(problems...)
+	return read, errors.Join(problems...)
+}
+
+// plainName is the name in a key: X-Tag of X-Tag, $.X-Tag, $['X-Tag'],
+// X-Tag[0] and X-Tag[*]. The values of one name share its rules.
+func plainName(key string) string {
+	if strings.HasPrefix(key, "$.") || strings.HasPrefix(key, "$[") {
+		if path, err := ParsePath(key); err == nil && path[0].kind == field {
+			return path[0].name
+		}
+	}
+	name, rest, indexed := strings.Cut(key, "[")
+	if indexed && (rest == "*]" || strings.Trim(rest, "0123456789") == "]") {
+		return name
+	}
+	return key
 }
 
 // parseLists reads lists by path, telling all problems at once.
@@ -207,20 +242,16 @@ func fromVersion2(flat map[string]json.RawMessage) map[string]json.RawMessage {
 	return categories
 }
 
+// version2Key takes a key such as $.body.a or $.headers['X-Id'] apart.
 func version2Key(key string) (category, path string, ok bool) {
-	if rest, found := strings.CutPrefix(key, "$.body"); found {
-		return "body", "$" + rest, true
-	}
-	for _, prefix := range []string{"$.headers", "$.header"} {
-		if rest, found := strings.CutPrefix(key, prefix); found {
-			return "header", strings.Trim(rest, ".[]'\""), true
+	for _, c := range []struct{ prefix, category string }{
+		{"$.body", "body"}, {"$.headers", "header"}, {"$.header", "header"}, {"$.query", "query"},
+		{"$.path", "path"}, {"$.status", "status"}, {"$.metaData", "metadata"}, {"$.metadata", "metadata"},
+	} {
+		rest, found := strings.CutPrefix(key, c.prefix)
+		if found && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return c.category, "$" + rest, true
 		}
-	}
-	if key == "$.status" {
-		return "status", "$", true
-	}
-	if strings.HasPrefix(key, "$.path") || strings.HasPrefix(key, "$.query") {
-		return "path", key, true
 	}
 	return "", "", false
 }

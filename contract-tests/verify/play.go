@@ -26,14 +26,20 @@ func (r *runner) interaction(ctx context.Context, i contract.Interaction) Intera
 		out.Reason = "it needs provider states: allow setting them up to exercise it"
 		return out
 	}
+	if missing := r.uncaptured(i); missing != "" {
+		out.Verdict = NotExercised
+		out.Reason = missing
+		return out
+	}
 	now := r.Now()
 	for look := 1; ; look++ {
 		out.Results, out.Parity = nil, nil
 		for n := range r.Targets {
 			out.Results = append(out.Results, r.result(ctx, n, i, now))
 		}
-		r.judge(&out, i.Response.Rules)
+		r.judge(&out, i)
 		if out.Verdict != Differs || look == looks || !safe(i.Request.Method) || !pause(ctx) {
+			out.exhibit(i.Response)
 			return out
 		}
 	}
@@ -82,10 +88,13 @@ func (r *runner) result(ctx context.Context, n int, i contract.Interaction, now 
 // ask sends an interaction's request and holds the answer against the example.
 func (r *runner) ask(ctx context.Context, n int, i contract.Interaction, values map[string]any, now time.Time, out *Result) error {
 	request, err := r.generated(n, i, values, now)
+	if err == nil {
+		request, err = r.chained(n, i, request)
+	}
 	if err != nil {
 		return err
 	}
-	if !i.Request.Generators.Empty() {
+	if !i.Request.Generators.Empty() || len(i.Chain.Uses) > 0 {
 		out.Sent = request.Method + " " + target(request)
 	}
 	sent, answer, err := r.send(ctx, n, request)
@@ -93,8 +102,9 @@ func (r *runner) ask(ctx context.Context, n int, i contract.Interaction, values 
 		return err
 	}
 	out.Status, out.answer = answer.Status, answer
-	expected := compare.Message{Status: i.Response.Status, Header: i.Response.Header, Body: i.Response.Body}
-	out.Differences = compare.Responses(expected, answer, i.Response.Rules, compare.Options{Mode: compare.Contract})
+	said := r.capture(n, i, answer)
+	expected := r.expected(n, i)
+	out.Differences = append(compare.Responses(expected, answer, i.Response.Rules, compare.Options{Mode: compare.Contract}), said...)
 	if r.Description != nil {
 		out.Differences = append(out.Differences, r.Description.Check(sent, request.Body, answer)...)
 	}
@@ -102,7 +112,7 @@ func (r *runner) ask(ctx context.Context, n int, i contract.Interaction, values 
 }
 
 // judge reaches the interaction's verdict from its results.
-func (r *runner) judge(i *Interaction, rules match.Rules) {
+func (r *runner) judge(i *Interaction, from contract.Interaction) {
 	for _, one := range i.Results {
 		if one.Error != "" {
 			i.Verdict = Unreachable
@@ -122,7 +132,7 @@ func (r *runner) judge(i *Interaction, rules match.Rules) {
 		i.Verdict = ContractWrong
 	default:
 		i.Verdict = Evidence
-		r.parity(i, rules)
+		r.parity(i, from)
 	}
 }
 
@@ -133,12 +143,14 @@ func honoured(results []Result) bool {
 
 // parity compares each service's answer with the reference's. Fields that a
 // rule covers may differ within it, unless the comparison is strict.
-func (r *runner) parity(i *Interaction, rules match.Rules) {
+func (r *runner) parity(i *Interaction, from contract.Interaction) {
+	rules := from.Response.Rules
 	if r.Strict {
 		rules = match.Rules{}
 	}
-	for _, other := range i.Results[1:] {
-		i.Parity = append(i.Parity, compare.Responses(i.Results[0].answer, other.answer, rules, compare.Options{Mode: compare.Exact})...)
+	for n := 1; n < len(i.Results); n++ {
+		other := r.aligned(n, from, i.Results[n].answer)
+		i.Parity = append(i.Parity, compare.Responses(i.Results[0].answer, other, rules, compare.Options{Mode: compare.Exact})...)
 	}
 	if len(i.Parity) > 0 {
 		i.Verdict = Differs

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,15 +30,23 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		report.Targets = append(report.Targets, t.Name)
 	}
 	report.Interactions = make([]Interaction, len(o.Contract.Interactions))
-	r := newRunner(o)
-	var group errgroup.Group
-	group.SetLimit(o.Concurrency)
-	for n, i := range o.Contract.Interactions {
+	for _, i := range o.Contract.Interactions {
 		if !i.Request.Generators.Empty() {
 			report.Seed = o.Seed
 		}
+	}
+	r := newRunner(o)
+	var group errgroup.Group
+	group.SetLimit(o.Concurrency)
+	chains, err := o.Contract.Chains()
+	if err != nil {
+		return report, fmt.Errorf("verify: %w", err)
+	}
+	for _, chain := range chains {
 		group.Go(func() error {
-			report.Interactions[n] = r.interaction(ctx, i)
+			for _, n := range chain {
+				report.Interactions[n] = r.interaction(ctx, o.Contract.Interactions[n])
+			}
 			return nil
 		})
 	}
@@ -54,6 +63,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 type runner struct {
 	Options
 	limits []*rate.Limiter // by target
+
+	mu       sync.Mutex
+	captured []map[string]string // by target, then by name
 }
 
 func newRunner(o Options) *runner {
@@ -64,6 +76,7 @@ func newRunner(o Options) *runner {
 			limit = rate.Limit(t.Rate)
 		}
 		r.limits = append(r.limits, rate.NewLimiter(limit, 1))
+		r.captured = append(r.captured, map[string]string{})
 	}
 	return r
 }

@@ -100,7 +100,33 @@ var headInputs = []input{
 			t.Errorf("it arrived as %q", head)
 		}
 	}},
+	{"fields that CGI and its heirs take for X-Forwarded-For or for a proxy's address (`X_Forwarded_For`, `Proxy`)", "they are not passed on", "", inClear, func(t testing.TB, s *stage) {
+		there := make(chan string, 1)
+		w := s.wire(t)
+		w.send("GET " + s.script.at(record(there, empty)) + host + "X_Forwarded_For: 10.9.9.9\r\nx-forwarded_for: 10.9.9.9\r\nX_REAL_IP: 10.9.9.9\r\nProxy: http://10.9.9.9\r\n\r\n")
+		w.answer("GET")
+		if head := receive(t, "the request", there); strings.Contains(head, "10.9.9.9") {
+			t.Errorf("it arrived as %q", head)
+		}
+	}},
+	{"a POST that says it is a DELETE (`X-HTTP-Method-Override`, `_method`)", "400 where a route with another owner would then be met; the connection goes on", owned, inClear, func(t testing.TB, s *stage) {
+		w := s.wire(t)
+		for _, disguise := range []string{" HTTP/1.1\r\nHost: shop\r\nX-HTTP-Method-Override: DELETE\r\n", " HTTP/1.1\r\nHost: shop\r\nx_method_override: delete\r\n", "?_method=DELETE" + host} {
+			w.send("POST /owned/7" + disguise + "\r\n")
+			if got := w.answer("POST"); got.StatusCode != 400 || !strings.Contains(got.body, "DELETE /owned/{id}") {
+				t.Errorf("%q was answered %s %q", disguise, got.Status, got.body)
+			}
+		}
+	}},
 }
+
+// owned declares routes that the other inputs do not meet.
+const owned = `capabilities:
+  billing:
+    service: {url: "http://127.0.0.1:1", health: "", build: ""}
+    routes:
+      DELETE /owned/{id}: monolith
+`
 
 // bodyInputs go wrong in the body, or have none where one is usual.
 var bodyInputs = []input{

@@ -178,7 +178,7 @@ func (c *Chunks) trailer(b byte) error {
 func (c *Chunks) Trailers() []Field { return c.trailers }
 
 func mayTrail(name string) bool {
-	if perHop(name) || endToEnd(name) {
+	if PerHop(name) || endToEnd(name) {
 		return false
 	}
 	for _, early := range [...]string{

@@ -56,7 +56,7 @@ func (c *connection) word(word string) error {
 // have the proxy leave it out would be somebody else, or somewhere else, to
 // the backend.
 func endToEnd(name string) bool {
-	return SameName(name, "Host") || SameName(name, "Content-Length") || SameName(name, "Transfer-Encoding") || SameName(name, "Trailer") ||
-		SameName(name, "Cookie") || SameName(name, "Authorization") || SameName(name, "Forwarded") || SameName(name, "X-Real-IP") ||
-		HasPrefix(name, "X-Forwarded-")
+	return SameName(name, "Host") || SpellsLike(name, "Content-Length") || SpellsLike(name, "Transfer-Encoding") || SameName(name, "Trailer") ||
+		SameName(name, "Cookie") || SameName(name, "Authorization") || SameName(name, "Forwarded") || SpellsLike(name, "X-Real-IP") ||
+		BeginsLike(name, "X-Forwarded-")
 }

@@ -80,6 +80,23 @@ func HasPrefix(text, prefix string) bool {
 	return true
 }
 
+// SpellsLike reports whether a name is another one to CGI and its heirs, which
+// read _ in a name as -; see [SameName].
+func SpellsLike(a, b string) bool { return len(a) == len(b) && BeginsLike(a, b) }
+
+// BeginsLike reports whether a name begins with another one to such a reader.
+func BeginsLike(name, prefix string) bool {
+	if len(name) < len(prefix) {
+		return false
+	}
+	for i := 0; i < len(prefix); i++ {
+		if c := name[i]; c != prefix[i] && lower(c) != lower(prefix[i]) && !(c == '_' && prefix[i] == '-') {
+			return false
+		}
+	}
+	return true
+}
+
 // trim takes the blanks off both ends.
 func trim(text string) string {
 	for len(text) > 0 && blank(text[0]) {
@@ -130,29 +147,36 @@ func get(fields []Field, name string) string {
 	return ""
 }
 
-// perHop reports whether a field is about one connection alone: RFC 9110,
-// 7.6.1.
-func perHop(name string) bool {
+// PerHop reports whether a field is about one connection alone (RFC 9110,
+// 7.6.1), or is taken by some backends for one that it is not: Proxy, of which
+// CGI makes HTTP_PROXY, and other spellings of what frames a body.
+func PerHop(name string) bool {
 	switch len(name) {
 	case 2:
 		return SameName(name, "TE")
+	case 5:
+		return SameName(name, "Proxy")
 	case 7:
 		return SameName(name, "Upgrade")
 	case 10:
-		return SameName(name, "Connection") || SameName(name, "Keep-Alive")
+		return SameName(name, "Connection") || SpellsLike(name, "Keep-Alive")
 	case 14:
-		return SameName(name, "HTTP2-Settings")
+		return SpellsLike(name, "HTTP2-Settings") || misspells(name, "Content-Length")
 	case 16:
-		return SameName(name, "Proxy-Connection")
+		return SpellsLike(name, "Proxy-Connection")
+	case 17:
+		return misspells(name, "Transfer-Encoding")
 	case 18:
-		return SameName(name, "Proxy-Authenticate")
+		return SpellsLike(name, "Proxy-Authenticate")
 	case 19:
-		return SameName(name, "Proxy-Authorization")
+		return SpellsLike(name, "Proxy-Authorization")
 	case 25:
-		return SameName(name, "Proxy-Authentication-Info")
+		return SpellsLike(name, "Proxy-Authentication-Info")
 	}
 	return false
 }
+
+func misspells(name, meant string) bool { return SpellsLike(name, meant) && !SameName(name, meant) }
 
 // isHost reports whether a text is a name or an address, and perhaps a port:
 // RFC 3986, 3.2.2 and 3.2.3.

@@ -233,7 +233,7 @@ func (r *Request) look(f Field) (kind, error) {
 			return framing, r.transferEncoding(f.Value)
 		}
 	}
-	if perHop(f.Name) {
+	if PerHop(f.Name) {
 		return hop, nil
 	}
 	return plain, nil

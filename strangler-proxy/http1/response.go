@@ -124,7 +124,7 @@ func (r *Response) look(i int, f Field) error {
 			return malformed("its Transfer-Encoding is not chunked")
 		}
 		r.kinds[i] = framing
-	case perHop(f.Name):
+	case PerHop(f.Name):
 		r.kinds[i] = hop
 	}
 	return nil

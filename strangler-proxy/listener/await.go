@@ -2,9 +2,10 @@ package listener
 
 import (
 	"errors"
-	"io"
 	"os"
 	"syscall"
+
+	"stranglerfig/strangler-proxy/socket"
 )
 
 // Lender lends a buffer for as long as there is something to put into it.
@@ -79,43 +80,15 @@ func (c *Conn) try(fd uintptr) bool {
 	w := &c.wait
 	buf := w.lender.Lend()
 	if c.Secure {
-		c.below.now, c.below.fd = true, int(fd)
+		c.below.now, c.below.fd = true, fd
 		w.got, w.failed = c.Conn.Read(buf)
 		c.below.now = false
 	} else {
-		w.got, w.failed = readNow(int(fd), buf)
+		w.got, w.failed = socket.ReadNow(fd, buf)
 	}
 	if w.got > 0 {
 		return true
 	}
 	w.lender.Return()
-	return w.failed != errNothing
+	return w.failed != socket.ErrNothing
 }
-
-// readNow reads without waiting.
-func readNow(fd int, buf []byte) (int, error) {
-	for {
-		n, err := syscall.Read(fd, buf)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, errNothing
-		case err != nil:
-			return 0, os.NewSyscallError("read", err)
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
-}
-
-// errNothing is what a read gives that does not wait. TLS takes it for a
-// deadline that has passed, after which it may go on.
-var errNothing error = nothingError{}
-
-type nothingError struct{}
-
-func (nothingError) Error() string   { return "nothing has arrived" }
-func (nothingError) Timeout() bool   { return true }
-func (nothingError) Temporary() bool { return true }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"stranglerfig/strangler-proxy/socket"
 )
 
 // Conn is a client's connection. One goroutine serves it. Its net.Conn is a
@@ -17,9 +19,10 @@ type Conn struct {
 	Secure bool // it came over TLS
 
 	server *Server
-	socket net.Conn // what is below; in clear text the same
-	below  *below   // between TLS, or net/http, and the socket
-	asked  bool     // it has begun to ask; guarded by the server's lock
+	socket net.Conn     // what is below; in clear text the same
+	bare   *socket.Conn // in clear text: reads and writes for less than Conn does; nil: Conn does
+	below  *below       // between TLS, or net/http, and the socket
+	asked  bool         // it has begun to ask; guarded by the server's lock
 	wait   wait
 
 	peeked [len(preface)]byte
@@ -41,16 +44,37 @@ var (
 
 func newConn(s *Server, conn net.Conn) *Conn {
 	c := &Conn{Conn: conn, socket: conn, server: s, age: s.age.Load()}
-	if s.tls != nil {
-		c.below = &below{Conn: conn}
-		c.Conn, c.Secure = tls.Server(c.below, s.tls), true
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if bare, err := socket.New(tcp); err == nil {
+			c.socket, c.bare = bare, bare
+		}
 	}
-	if socket, ok := conn.(syscall.Conn); ok {
-		if raw, err := socket.SyscallConn(); err == nil {
+	if s.tls != nil {
+		c.below = &below{Conn: c.socket}
+		c.Conn, c.Secure, c.bare = tls.Server(c.below, s.tls), true, nil
+	}
+	if open, ok := conn.(syscall.Conn); ok {
+		if raw, err := open.SyscallConn(); err == nil {
 			c.wait.raw, c.wait.try = raw, c.try
 		}
 	}
 	return c
+}
+
+// Read implements [net.Conn].
+func (c *Conn) Read(b []byte) (int, error) {
+	if c.bare != nil {
+		return c.bare.Read(b)
+	}
+	return c.Conn.Read(b)
+}
+
+// Write implements [net.Conn].
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.bare != nil {
+		return c.bare.Write(b)
+	}
+	return c.Conn.Write(b)
 }
 
 // Idle notes that the connection waits for a request. false: the server is

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"stranglerfig/strangler-proxy/socket"
 )
 
 // http2Server has net/http serve the connections that speak HTTP/2. To it, it
@@ -117,7 +119,7 @@ func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 type below struct {
 	net.Conn
 	now    bool // reads do not wait, but take what the file descriptor has
-	fd     int
+	fd     uintptr
 	replay []byte // the preface
 	taken  *Conn  // net/http has it; nil before
 	closed sync.Once
@@ -126,7 +128,7 @@ type below struct {
 // Read implements [net.Conn].
 func (b *below) Read(p []byte) (int, error) {
 	if b.now {
-		return readNow(b.fd, p)
+		return socket.ReadNow(b.fd, p)
 	}
 	if len(b.replay) == 0 {
 		return b.Conn.Read(p)

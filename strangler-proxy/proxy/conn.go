@@ -161,17 +161,18 @@ func (c *conn) capture() {
 	if c.observers = c.proxy.wanting(&c.flight); c.observers == nil {
 		return
 	}
-	c.wantBody, c.wantAnswer = &capture{}, &capture{}
+	c.wantBody, c.wantAnswer = c.proxy.newCapture(), c.proxy.newCapture()
 	if c.body.done {
 		c.wantBody.end()
 	}
 	c.header = header(c.req.Fields, c.req.Hop)
+	c.proxy.o.Forwarding.set(c.header, &c.flight)
 }
 
 // show lets observers see the exchange.
 func (c *conn) show() {
 	if c.observers != nil && c.answered != nil {
-		c.proxy.observe(c.observers, &c.flight, exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer))
+		c.proxy.observe(c.observers, &c.flight, c.proxy.exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer))
 	}
 }
 

@@ -62,7 +62,7 @@ func (c *conn) outgoing(ctx context.Context, body *inlet) *http.Request {
 	f := &c.flight
 	h := header(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) })
 	h.Del("Host")
-	c.proxy.o.Forwarding.set(h, f.told)
+	c.proxy.o.Forwarding.set(h, f)
 	if c.req.Trailers {
 		h.Set("Te", "trailers")
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -62,8 +63,26 @@ func (f *flight) find() error {
 		return err
 	}
 	f.path = path
-	f.route, err = f.obeyed.Table.Lookup(f.question())
-	return err
+	if f.route, err = f.obeyed.Table.Lookup(f.question()); err != nil {
+		return err
+	}
+	if f.obeyed.Table.Len() == 0 {
+		return nil
+	}
+	return f.undisguised()
+}
+
+// reasonOf says by what word a request that found no route is counted.
+func reasonOf(err error) string {
+	var doubt *route.DoubtError
+	var disguised *disguisedError
+	switch {
+	case errors.As(err, &doubt):
+		return "predicate"
+	case errors.As(err, &disguised):
+		return "method-override"
+	}
+	return "path"
 }
 
 // question is what a route is looked up by.
@@ -102,7 +121,7 @@ func (p *Proxy) decide(ctx context.Context, f *flight) error {
 		if err != nil {
 			return err
 		}
-		f.inside = c.gate
+		f.inside, passed.Isolated = c.gate, c.Isolated
 		f.decision = route.Decide(f.route, f.asked.method, client, passed)
 	}
 	f.target, f.other = f.obeyed.Monolith, nil
@@ -118,9 +137,10 @@ func (p *Proxy) decide(ctx context.Context, f *flight) error {
 // state returns what decisions about a capability depend on now.
 func (p *Proxy) state(c *capability) route.Capability {
 	if !c.Data {
-		return route.Capability{}
+		return route.Capability{Isolated: c.Isolated}
 	}
 	state := c.gate.now()
+	state.Reverse, state.Isolated = c.Reverse, c.Isolated
 	state.Stale = time.Since(p.o.Synced(c.name, state.Owner)) > p.o.StaleAfter
 	return state
 }
@@ -137,6 +157,9 @@ func (p *Proxy) client(f *flight, owner change.Side, give bool) route.Client {
 	var c route.Client
 	if f.capability.Data {
 		c.Fresh = f.capability.fresh.is(who.known(), p.o.Synced(f.capability.name, owner))
+	}
+	if f.capability.Reverse > 0 {
+		c.Chance = rand.IntN(10_000)
 	}
 	switch stage {
 	case route.Shadow:

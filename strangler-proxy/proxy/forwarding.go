@@ -67,25 +67,33 @@ func (o *Forwarding) trusts(address string) bool {
 	return false
 }
 
-// replaces reports whether a client's field is left out because the proxy says
-// it itself.
-func (o *Forwarding) replaces(name string) bool {
-	if len(name) == len(o.RequestID) && http1.SameName(name, o.RequestID) {
+// replaces reports whether a client's field is left out: because the proxy says
+// it itself, because only a proxy whose word is taken may say it, or because it
+// is a spelling of such a field, which some backends take for it.
+func (o *Forwarding) replaces(name string, from origin) bool {
+	if len(name) == len(o.RequestID) && o.RequestID != requestIDOff && http1.SpellsLike(name, o.RequestID) {
 		return true
 	}
-	switch len(name) {
-	case len(trace.ParentField), len(trace.StateField):
-		return o.traced && trace.Names(name)
-	case len("Forwarded"):
-		return o.Style != Untold && http1.SameName(name, "Forwarded")
-	case len("X-Forwarded-For"):
-		return o.Style != Untold && http1.SameName(name, "X-Forwarded-For")
-	case len("X-Forwarded-Host"):
-		return o.Style != Untold && (http1.SameName(name, "X-Forwarded-Host") || http1.SameName(name, "X-Forwarded-Port"))
-	case len("X-Forwarded-Proto"):
-		return o.Style != Untold && http1.SameName(name, "X-Forwarded-Proto")
+	switch {
+	case len(name) < len("Forwarded"):
+		return false
+	case o.traced && trace.Names(name):
+		return true
+	case name[0]|0x20 == 'x' && http1.BeginsLike(name, "X-Strangler-"):
+		return true
+	case o.Style == Untold:
+		return false
+	case len(name) == len("Forwarded") && http1.SameName(name, "Forwarded"):
+		return true
+	case name[0]|0x20 != 'x':
+		return false
+	case http1.SpellsLike(name, "X-Real-IP"):
+		return !from.trusted || !http1.SameName(name, "X-Real-IP")
+	case !http1.BeginsLike(name, "X-Forwarded-"):
+		return false
 	}
-	return false
+	told := http1.SameName(name, "X-Forwarded-For") || http1.SameName(name, "X-Forwarded-Host") || http1.SameName(name, "X-Forwarded-Proto")
+	return !from.trusted || told || strings.IndexByte(name, '_') >= 0
 }
 
 // origin is who sent a request, as far as one can know.
@@ -182,17 +190,14 @@ func forwardedElement(from origin, host string) string {
 	return "for=" + address + `;host="` + strings.NewReplacer(`\`, "", `"`, "").Replace(host) + `";proto=` + from.scheme()
 }
 
-// set tells the same over net/http.
-func (o *Forwarding) set(h http.Header, told []http1.Field) {
-	if o.Style != Untold {
-		for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"} {
-			h.Del(name)
+// set tells the same in a header that is a map.
+func (o *Forwarding) set(h http.Header, f *flight) {
+	for name := range h {
+		if o.replaces(name, f.from) {
+			delete(h, name)
 		}
 	}
-	if o.traced {
-		h.Del(trace.StateField) // its parent is told anew in any case
-	}
-	for _, f := range told {
-		h.Set(f.Name, f.Value)
+	for _, field := range f.told {
+		h.Set(field.Name, field.Value)
 	}
 }

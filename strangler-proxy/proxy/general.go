@@ -140,7 +140,7 @@ func (p *Proxy) admit(ctx context.Context, f *flight) (status int, err error) {
 		p.trace(f)
 	}
 	if err := f.find(); err != nil {
-		p.Refused("path")
+		p.Refused(reasonOf(err))
 		return http.StatusBadRequest, err
 	}
 	if err := p.decide(ctx, f); err != nil {
@@ -160,17 +160,18 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 		p.reverse.ServeHTTP(w, in)
 		return
 	}
-	body := &teeBody{ReadCloser: r.Body, to: &capture{}}
-	w.capture = &capture{}
+	body := &teeBody{ReadCloser: r.Body, to: p.newCapture()}
+	w.capture = p.newCapture()
 	if r.Body == nil || r.Body == http.NoBody {
 		body.to.end()
 	} else {
 		in.Body = body
 	}
 	header := r.Header.Clone()
+	p.o.Forwarding.set(header, f)
 	p.reverse.ServeHTTP(w, in) // panics where the answer is broken off
 	w.capture.end()
-	p.observe(wanting, f, exchangeOf(f, header, w.Header().Clone(), body.to, w.capture))
+	p.observe(wanting, f, p.exchangeOf(f, header, w.Header().Clone(), body.to, w.capture))
 }
 
 // reverseProxy makes what forwards over net/http.
@@ -192,7 +193,16 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Fragment = ""
 	pr.Out.Host = f.hostFor()
 	pr.Out.Trailer = pr.In.Trailer // filled in when the body has been read
-	p.o.Forwarding.set(pr.Out.Header, f.told)
+	for name, values := range pr.In.Header {
+		switch {
+		case name == "Te", name == "Connection", name == "Upgrade": // httputil has seen to them
+		case http1.PerHop(name):
+			pr.Out.Header.Del(name)
+		case name == "Forwarded", strings.HasPrefix(name, "X-Forwarded-"):
+			pr.Out.Header[name] = values // which httputil has taken away
+		}
+	}
+	p.o.Forwarding.set(pr.Out.Header, f)
 	if upgrade := pr.Out.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "websocket") {
 		// Tunnels of other kinds would bypass every route (h2c, for one).
 		pr.Out.Header.Del("Upgrade")

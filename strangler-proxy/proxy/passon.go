@@ -50,7 +50,7 @@ func (c *conn) passBody(a *body, framed bool) error {
 		if c.splicesBack(a) {
 			err = c.spliceBack(a, idle)
 		} else {
-			err = c.readBack(idle)
+			err = c.readBack(idle, nil)
 		}
 		switch {
 		case err == nil:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/socket"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -61,6 +62,7 @@ func (c *conn) relay() {
 func (c *conn) fallBack(err error) {
 	f := &c.flight
 	f.fellBack = err.Error()
+	f.target.FellBack()
 	c.proxy.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	f.target, f.other = f.other, nil
 }
@@ -105,26 +107,27 @@ func (c *conn) exchange(again bool) (err error) {
 	outcome := upstream.Failed
 	defer func() {
 		var fault *clientFault
-		if err != nil && (c.left() != nil || errors.As(err, &fault)) {
+		switch {
+		case err != nil && (c.left() != nil || errors.As(err, &fault)):
 			outcome = upstream.Undecided
+		case errors.Is(err, upstream.ErrSlow):
+			outcome = upstream.Slow
 		}
 		attempt.End(outcome)
 	}()
 	c.up, err = attempt.Conn(context.Background(), again)
 	if err != nil {
-		return err
-	}
-	if err := c.send(); err != nil {
+		outcome = upstream.Unconnected(err)
 		return err
 	}
 	limit := f.target.Timeouts().Answer
 	if f.other != nil {
 		limit = f.obeyed.FallbackAfter
 	}
-	if err := c.readAnswer(limit); err != nil {
-		if errors.Is(err, upstream.ErrSlow) {
-			outcome = upstream.Slow
-		}
+	if err = c.send(limit); err == nil {
+		err = c.readAnswer(limit)
+	}
+	if err != nil {
 		return err
 	}
 	if f.other != nil && excuses(c.res.Status) {
@@ -166,9 +169,10 @@ func (c *conn) abort() {
 	c.client.Close()
 }
 
-// send writes the request, with what is at hand of its body, and lets the ear
-// send on the rest.
-func (c *conn) send() error {
+// send writes the request, with what is at hand of its body. If that is all of
+// it, the beginning of the answer is awaited as well; otherwise the ear sends on
+// the rest.
+func (c *conn) send(limit time.Duration) error {
 	f := &c.flight
 	c.out = c.appendRequest(c.out[:0])
 	if !c.body.done {
@@ -180,13 +184,14 @@ func (c *conn) send() error {
 		c.in.use(used)
 	}
 	c.up.MayTake(f.begun.Add(f.held), c.proxy.o.Limits.BodyTimeout)
+	if c.sent = c.body.done; c.sent {
+		return c.readBack(limit, c.out)
+	}
 	if _, err := c.up.Write(c.out); err != nil {
 		return err
 	}
-	if c.sent = c.body.done; !c.sent {
-		up := c.up
-		c.listen(up, true, func() { up.Close() })
-	}
+	up := c.up
+	c.listen(up, true, func() { up.Close() })
 	return nil
 }
 
@@ -228,15 +233,16 @@ func (c *conn) readAnswerHead(limit time.Duration) (string, error) {
 		if len(c.back.room()) == 0 {
 			c.back.grow()
 		}
-		if err := c.readBack(limit); err != nil {
+		if err := c.readBack(limit, nil); err != nil {
 			return "", err
 		}
 	}
 }
 
 // readBack reads from the backend, which has a time to send something (0: any),
-// and begins to listen to the client when that takes a while.
-func (c *conn) readBack(limit time.Duration) error {
+// and begins to listen to the client when that takes a while. First it is sent
+// a question, if there is one.
+func (c *conn) readBack(limit time.Duration, question []byte) error {
 	if c.ear == nil {
 		soon := watchAfter
 		if limit > 0 && limit < 2*soon {
@@ -245,10 +251,14 @@ func (c *conn) readBack(limit time.Duration) error {
 		} else {
 			c.up.MaySend(time.Now(), soon)
 		}
-		_, err := c.back.fill(c.up)
-		if !errors.Is(err, os.ErrDeadlineExceeded) || soon == limit {
+		err := c.fillBack(question)
+		if err == nil {
+			return nil
+		}
+		if notAsked(err) || !errors.Is(err, os.ErrDeadlineExceeded) || soon == limit {
 			return answerError(err)
 		}
+		question = nil
 		up := c.up
 		c.listen(nil, false, func() { up.Close() })
 		if limit > 0 {
@@ -260,8 +270,27 @@ func (c *conn) readBack(limit time.Duration) error {
 		by = time.Now().Add(limit)
 	}
 	c.up.SetReadDeadline(by)
-	_, err := c.back.fill(c.up)
-	return answerError(err)
+	return answerError(c.fillBack(question))
+}
+
+// notAsked reports whether a question was not sent whole.
+func notAsked(err error) bool {
+	var not *socket.NotAskedError
+	return errors.As(err, &not)
+}
+
+// fillBack asks a question, if there is one, and reads once.
+func (c *conn) fillBack(question []byte) error {
+	if question == nil {
+		_, err := c.back.fill(c.up)
+		return err
+	}
+	n, err := c.up.Ask(question, &c.back)
+	c.back.w += n
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
 }
 
 // answerError says what an error of reading an answer means.
@@ -309,7 +338,7 @@ func (c *conn) appendRequest(b []byte) []byte {
 	for i := range r.Fields {
 		field := &r.Fields[i]
 		switch {
-		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name):
+		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
 		case http1.SameName(field.Name, "Host") && field.Value != host:
 		case r.Framing(i) && c.body.chunked:
 			// Some compare letter by letter.

@@ -39,7 +39,7 @@ func fly(t testing.TB, p *Proxy, f *flight, h fields) {
 	if _, err := p.admit(context.Background(), f); err != nil {
 		t.Fatal(err)
 	}
-	if p.o.Forwarding.replaces("traceparent") != (p.o.Tracer != nil) {
+	if p.o.Forwarding.replaces("traceparent", f.from) != (p.o.Tracer != nil) {
 		t.Error("whose traceparent is it?")
 	}
 	f.status = 200

@@ -37,8 +37,15 @@ func (s *search) holds(r *Route) bool {
 	if doubtful == nil {
 		return true
 	}
-	s.doubt = fmt.Errorf("whether the request meets route %q depends on who reads it: %s is there more than once, or in a spelling that servers read differently", r.ID, doubtful)
+	s.doubt = &DoubtError{Route: r.ID, Predicate: doubtful.String()}
 	return false
+}
+
+// DoubtError says that servers would read differently what a route asks for.
+type DoubtError struct{ Route, Predicate string }
+
+func (e *DoubtError) Error() string {
+	return fmt.Sprintf("whether the request meets route %q depends on who reads it: %s is there more than once, or in a spelling that servers read differently", e.Route, e.Predicate)
 }
 
 // pass says that a route is passed over for one of its predicates.

@@ -242,6 +242,9 @@ func (t *Table) Routes() []*Route {
 	return all
 }
 
+// Len returns the number of routes.
+func (t *Table) Len() int { return len(t.routes) }
+
 // Asks reports whether a route of the table has predicates, so that a request's
 // header and query matter.
 func (t *Table) Asks() bool { return t.asks }

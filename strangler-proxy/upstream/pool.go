@@ -6,8 +6,9 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"stranglerfig/strangler-proxy/socket"
 )
 
 // Conn is a connection to a backend on which HTTP/1.1 is spoken, one request
@@ -16,25 +17,35 @@ type Conn struct {
 	net.Conn
 	backend  *Backend
 	endpoint *endpoint
-	tcp      *net.TCPConn
-	raw      syscall.RawConn
+	tcp      *socket.Conn // below TLS, or the same
 	way      *way
 	born     time.Time
 	since    time.Time // it is idle
 	closed   atomic.Bool
-	peek     func(fd uintptr)
 	takeBy   time.Time // deadline of what is written
 	sendBy   time.Time // deadline of what is read
-	quiet    bool      // what peek found
 }
 
 // TCP returns the connection when nothing is between it and the bytes that are
 // spoken; nil under TLS.
 func (c *Conn) TCP() *net.TCPConn {
 	if c.Conn == net.Conn(c.tcp) {
-		return c.tcp
+		return c.tcp.TCPConn
 	}
 	return nil
+}
+
+// Ask writes a request and waits for the first bytes of the answer, which go
+// into a buffer that is lent as soon as they are there. The error is a
+// [socket.NotAskedError] where the request was not sent whole.
+func (c *Conn) Ask(request []byte, l socket.Lender) (int, error) {
+	if c.TCP() != nil {
+		return c.tcp.Ask(request, l)
+	}
+	if _, err := c.Conn.Write(request); err != nil {
+		return 0, &socket.NotAskedError{Err: err}
+	}
+	return c.Conn.Read(l.Lend())
 }
 
 // ReadFrom lets io.Copy have the kernel move bytes where it can.
@@ -113,7 +124,8 @@ func (c *Conn) Keep() {
 }
 
 // reuse returns an idle connection of an endpoint, the last one used first;
-// nil where there is none.
+// nil where there is none. One that the backend has closed is not used, nor one
+// on which it sent something: that would be taken for the next answer.
 func (b *Backend) reuse(e *endpoint) *Conn {
 	way := b.way.Load()
 	for {
@@ -127,26 +139,11 @@ func (b *Backend) reuse(e *endpoint) *Conn {
 		e.idle[n-1] = nil
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
-		if c.way == way && time.Since(c.since) < b.o.Limits.IdleFor && c.isQuiet() {
+		if c.way == way && time.Since(c.since) < b.o.Limits.IdleFor && c.tcp.Quiet() {
 			return c
 		}
 		c.Close()
 	}
-}
-
-// isQuiet reports whether the backend has left the connection open and has not
-// sent anything: what it sent unasked would be taken for the next answer.
-func (c *Conn) isQuiet() bool {
-	if err := c.raw.Control(c.peek); err != nil {
-		return false
-	}
-	return c.quiet
-}
-
-func (c *Conn) look(fd uintptr) {
-	var one [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	c.quiet = err == syscall.EAGAIN
 }
 
 // sweep closes what has been idle for too long, or was led another way.
@@ -180,10 +177,12 @@ func (b *Backend) connect(ctx context.Context, e *endpoint) (*Conn, error) {
 		b.giveSlot()
 		return nil, &NotSentError{err}
 	}
-	c.Conn, c.way, c.tcp = conn, way, conn.(*net.TCPConn)
-	c.peek = c.look
-	if c.raw, err = c.tcp.SyscallConn(); err == nil && e.url.Scheme == "https" {
-		err = c.secure(ctx, e.url.Hostname())
+	c.Conn, c.way = conn, way
+	if c.tcp, err = socket.New(conn.(*net.TCPConn)); err == nil {
+		c.Conn = c.tcp
+		if e.url.Scheme == "https" {
+			err = c.secure(ctx, e.url.Hostname())
+		}
 	}
 	if err != nil {
 		c.Close()
@@ -269,7 +268,7 @@ func (b *Backend) awaitThat(ctx context.Context, had func() bool) error {
 		select {
 		case <-b.freed:
 		case <-timer.C:
-			b.refused.Add(1)
+			b.refusedConnections.Add(1)
 			return ErrFull
 		case <-ctx.Done():
 			return ctx.Err()

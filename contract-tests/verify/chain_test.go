@@ -1,0 +1,109 @@
+package verify_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"stranglerfig/contract-tests/contract"
+	"stranglerfig/contract-tests/match"
+	"stranglerfig/contract-tests/verify"
+)
+
+// numbering is a side that numbers what is created from a first number on, and
+// knows it by that number.
+func numbering(t *testing.T, name string, first int64, answer func(id string) string) verify.Target {
+	t.Helper()
+	var last atomic.Int64
+	last.Store(first - 1)
+	return served(t, name, func(w http.ResponseWriter, r *http.Request) {
+		id := strings.TrimPrefix(r.URL.Path, "/things/")
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case r.Method == "POST":
+			w.Header().Set("Location", fmt.Sprintf("/things/%d", last.Add(1)))
+			w.WriteHeader(201)
+			fmt.Fprintf(w, `{"id":%d}`, last.Load())
+		case id != fmt.Sprint(last.Load()):
+			w.WriteHeader(404)
+			io.WriteString(w, `{}`)
+		case strings.HasSuffix(r.Header.Get("Accept"), "html"):
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, "<h1>Thing %s of 10</h1>", id)
+		default:
+			io.WriteString(w, answer(id))
+		}
+	})
+}
+
+func same(id string) string { return `{"thing":` + id + `,"colour":"red"}` }
+
+// chained creates a thing, looks at it, and at its page; the file has them the
+// other way round.
+func chained(t *testing.T) contract.Contract {
+	t.Helper()
+	asJSON, located := map[string][]string{"Content-Type": {"application/json"}}, map[string][]string{"Content-Type": {"application/json"}, "Location": {"/things/7"}}
+	id, err := match.ParsePath("$.id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	thing, err := match.ParsePath("$.thing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return of(
+		contract.Interaction{Key: "page", Request: contract.Request{Method: "GET", Path: "/things/7", Header: map[string][]string{"Accept": {"text/html"}}},
+			Response: contract.Response{Status: 200, Body: []byte("<h1>Thing 7 of 10</h1>")},
+			Chain:    contract.Chain{Uses: []contract.Use{{Name: "thing", In: "$.path[1]"}}}},
+		contract.Interaction{Key: "look", Request: contract.Request{Method: "GET", Path: "/things/7"},
+			Response: contract.Response{Status: 200, Header: asJSON, Body: []byte(`{"thing":7,"colour":"red"}`), Rules: match.Rules{}.WithBody(thing, match.Matcher{Kind: match.Integer})},
+			Chain:    contract.Chain{Uses: []contract.Use{{Name: "thing", In: "$.path[1]"}}, Returns: []contract.Use{{Name: "thing", In: "$.body.thing"}}}},
+		contract.Interaction{Key: "create", Request: contract.Request{Method: "POST", Path: "/things"},
+			Response: contract.Response{Status: 201, Header: located, Body: []byte(`{"id":7}`), Rules: match.Rules{}.WithBody(id, match.Matcher{Kind: match.Integer})},
+			Chain:    contract.Chain{Captures: []contract.Capture{{Name: "thing", From: "$.body.id"}}, Returns: []contract.Use{{Name: "thing", In: "$.header.Location"}}}},
+	)
+}
+
+func TestAChainIsPlayedInOrderWithEachSidesOwnValues(t *testing.T) {
+	report := run(t, verify.Options{Contract: chained(t), Unsafe: true, Targets: []verify.Target{numbering(t, "monolith", 7, same), numbering(t, "service", 4711, same)}})
+	if report.Passed != 3 || report.Verdict != verify.Pass {
+		t.Errorf("%+v", report)
+	}
+	if sent := report.Interactions[1].Results[1].Sent; sent != "GET /things/4711" {
+		t.Errorf("the service was asked for %q", sent)
+	}
+}
+
+func TestAnAnswerThatSaysAnotherIdThanTheOneCapturedIsADifference(t *testing.T) {
+	stale := func(string) string { return `{"thing":1,"colour":"red"}` }
+	report := run(t, verify.Options{Contract: chained(t), Unsafe: true, Targets: []verify.Target{numbering(t, "monolith", 7, same), numbering(t, "service", 30, stale)}})
+	look := report.Interactions[1]
+	if look.Verdict != verify.ServiceBug || look.Results[1].Differences[0].String() != `$.body.thing: value: expected 30, got 1 (rule chain thing)` {
+		t.Errorf("%+v", look)
+	}
+}
+
+func TestWhatWasNotCapturedLeavesTheRestUnexercisedAndSaysWhy(t *testing.T) {
+	report := run(t, verify.Options{Contract: chained(t), Targets: []verify.Target{numbering(t, "monolith", 7, same), numbering(t, "service", 7, same)}})
+	for _, i := range report.Interactions[:2] {
+		if i.Verdict != verify.NotExercised || !strings.Contains(i.Reason, `it uses "thing", which was not captured from the monolith's answer to POST /things`) {
+			t.Errorf("without unsafe requests: %+v", i)
+		}
+	}
+	without := served(t, "service", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(201)
+		io.WriteString(w, `{}`)
+	})
+	report = run(t, verify.Options{Contract: chained(t), Unsafe: true, Targets: []verify.Target{numbering(t, "monolith", 7, same), without}})
+	create := report.Interactions[2]
+	if create.Verdict != verify.ServiceBug || !strings.Contains(fmt.Sprint(create.Results[1].Differences), "a value to capture as thing") {
+		t.Errorf("an answer without the id: %+v", create)
+	}
+	if i := report.Interactions[0]; i.Verdict != verify.NotExercised || !strings.Contains(i.Reason, "from the service's answer") {
+		t.Errorf("what hangs on it: %+v", i)
+	}
+}

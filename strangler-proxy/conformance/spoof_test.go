@@ -1,0 +1,77 @@
+package conformance
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// spoofs are fields by which a client would be somebody else to some backend.
+var spoofs = []struct {
+	name, value string
+	trusted     bool // a trusted proxy's word is passed on
+}{
+	{"X-Forwarded-For", "10.9.9.9", true},
+	{"X_Forwarded_For", "10.9.9.8", false},
+	{"X-Forwarded_For", "10.9.9.7", false},
+	{"X-Forwarded-Proto", "gopher", true},
+	{"X_Forwarded_Proto", "gopher2", false},
+	{"X-Forwarded-Host", "spoofed.example", true},
+	{"X_Forwarded_Host", "spoofed2.example", false},
+	{"X-Forwarded-Port", "65013", true},
+	{"X-Forwarded-Prefix", "/spoofed", true},
+	{"X_Forwarded_Prefix", "/spoofed2", false},
+	{"X-Forwarded-User", "spoofed-user", true},
+	{"X-Real-Ip", "10.9.9.6", true},
+	{"X_Real_Ip", "10.9.9.5", false},
+	{"Forwarded", "for=10.9.9.4", false}, // the proxy says it in the other way
+	{"X_Request_Id", "spoofed-id", false},
+	{"X-Strangler-Shadow", "spoofed-shadow", false},
+	{"X_Strangler_Fallback", "spoofed-fallback", false},
+	{"Proxy", "http://spoofed-proxy.example", false},
+	{"Content_Length", "70007", false},
+	{"Transfer_Encoding", "spoofed-encoding", false},
+}
+
+// TestNobodyElseSpeaksForTheProxy sends every such field over every listener to
+// every kind of backend: as anybody, as a trusted proxy, and where nothing is
+// told about clients.
+func TestNobodyElseSpeaksForTheProxy(t *testing.T) {
+	for _, listener := range kinds {
+		for _, backend := range kinds {
+			for from, more := range map[string]string{"anybody": "", "a trusted proxy": "trusted_proxies: 127.0.0.1\n", "anybody who is left as he is": "forwarded: off\n"} {
+				check(t, listener.name+" to "+backend.name+" by "+from, func(t testing.TB) {
+					c := newCell(t, listener, backend, more)
+					there := make(chan http.Header, 1)
+					path := c.app.at(func(_ http.ResponseWriter, r *http.Request) { there <- r.Header })
+					var sent []string
+					for _, s := range spoofs {
+						sent = append(sent, s.name, s.value)
+					}
+					c.ask(t, "GET", path, "", sent...)
+					got := receive(t, "the request", there)
+					spoofsArrive(t, got, from)
+				})
+			}
+		}
+	}
+}
+
+func spoofsArrive(t testing.TB, got http.Header, from string) {
+	t.Helper()
+	var all strings.Builder
+	if err := got.Write(&all); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range spoofs {
+		untouched := strings.HasPrefix(s.name, "X-Forwarded") || strings.HasPrefix(s.name, "X_Forwarded") || s.name == "Forwarded" || strings.HasSuffix(s.name, "Real_Ip") || strings.HasSuffix(s.name, "Real-Ip")
+		want := from == "a trusted proxy" && s.trusted || from == "anybody who is left as he is" && untouched
+		if strings.Contains(all.String(), s.value) != want {
+			t.Errorf("%s: %s: %s arrived: %v, in\n%s", from, s.name, s.value, !want, &all)
+		}
+	}
+	want := map[string]string{"anybody": "127.0.0.1", "a trusted proxy": "10.9.9.9, 127.0.0.1", "anybody who is left as he is": "10.9.9.9"}[from]
+	if got := got.Get("X-Forwarded-For"); got != want {
+		t.Errorf("%s: X-Forwarded-For is %q, want %q", from, got, want)
+	}
+}

@@ -1,0 +1,82 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestNoMethodSlipsPastItsOwnerInDisguise asks as frameworks let clients that
+// can only GET and POST.
+func TestNoMethodSlipsPastItsOwnerInDisguise(t *testing.T) {
+	w := newWorld(t)
+	w.obey("GET /invoices/{id}=service", "POST /invoices/{id}=monolith", "PUT /invoices/{id}=monolith", "DELETE /invoices/{id}=service")
+	newer := &http.Transport{Protocols: new(http.Protocols)}
+	newer.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(newer.CloseIdleConnections)
+	for name, transport := range map[string]http.RoundTripper{"HTTP/1.1": w.client.Transport, "HTTP/2.0": newer} {
+		w.client.Transport = transport
+		for _, row := range []struct {
+			method, path string
+			header       []string
+			want         string // who answers; "" for a refusal
+		}{
+			{"POST", "/invoices/7", nil, "monolith"},
+			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "POST"}, "monolith"},
+			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "PUT"}, "monolith"}, // who answers is the same
+			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "PURGE"}, "monolith"},
+			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "DELETE"}, ""},
+			{"POST", "/invoices/7", []string{"X_HTTP_Method_Override", "DELETE"}, ""},
+			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "PUT", "X-HTTP-Method-Override", "DELETE"}, ""},
+			{"POST", "/invoices/7", []string{"X-HTTP-Method", " delete "}, ""},
+			{"POST", "/invoices/7", []string{"X-Method-Override", "DELETE"}, ""},
+			{"GET", "/invoices/7", []string{"X-Method-Override", "DELETE"}, ""}, // which has the same owner, but writes
+			{"POST", "/invoices/7?_method=delete", nil, ""},
+			{"POST", "/invoices/7?x=1;%5Fmethod=DEL%45TE", nil, ""},
+			{"GET", "/invoices/7?_method=delete", nil, "service"}, // nobody looks there for GET
+			{"POST", "/orders/7", []string{"X-HTTP-Method-Override", "DELETE"}, "monolith"},
+			{"PATCH", "/invoices/7", []string{"X-HTTP-Method-Override", "DELETE"}, ""},
+		} {
+			got := w.ask(row.method, row.path, "", row.header...)
+			if got.Proto != name {
+				t.Fatalf("asked over %s, not %s", got.Proto, name)
+			}
+			if refused := got.StatusCode == http.StatusBadRequest && strings.Contains(got.body, "could be read as DELETE"); got.by() != row.want || refused != (row.want == "") {
+				t.Errorf("%s %s %s %q: %d by %q, want %q: %s", name, row.method, row.path, row.header, got.StatusCode, got.by(), row.want, got.body)
+			}
+		}
+	}
+	if e := w.proxy.Explain(w.request("POST", "/invoices/7", "", "X-Method-Override", "DELETE")); !strings.Contains(e.Refused, "DELETE") {
+		t.Errorf("explained as %+v", e)
+	}
+}
+
+func TestWhatFindsNoRouteIsCountedByItsReason(t *testing.T) {
+	w := newWorld(t)
+	w.obey("GET /invoices=service", "DELETE /invoices=monolith", "GET /orders=monolith", "GET /orders query:kind=a=service")
+	for _, row := range []struct{ reason, path, override string }{
+		{"path", "//invoices", ""}, {"predicate", "/orders?kind=a&kind=a", ""}, {"method-override", "/invoices", "DELETE"},
+	} {
+		w.ask("GET", row.path, "", "X-HTTP-Method-Override", row.override)
+		if n := w.refusals(row.reason); n != 1 {
+			t.Errorf("%s was counted %v times as %s", row.path, n, row.reason)
+		}
+	}
+}
+
+// refusals returns how many requests were refused for a reason.
+func (w *world) refusals(reason string) float64 {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "strangler_refused_total" && m.GetLabel()[0].GetValue() == reason {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,240 @@
+// Package socket reads from and writes to TCP connections for less than
+// package net does, which matters where a proxy does little else.
+//
+// Before each call of the kernel package net tells Go's scheduler that the
+// thread may be gone for long, and asks for leave to go on afterwards. Sockets
+// never keep a thread waiting, so nobody is told here. That saves more than
+// the telling: sending takes the kernel a while, in which the scheduler takes
+// the processor away from a thread that it believes to be gone, wakes another
+// one, and keeps a third awake to look for such threads.
+//
+// Waiting is left to Go's poller, deadlines included. Start at [New].
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Conn is a TCP connection. One goroutine may read and another one may write at
+// the same time; the methods that do both count as reading.
+type Conn struct {
+	*net.TCPConn
+	raw syscall.RawConn
+
+	in, out transfer
+	asked   []byte // what [Conn.Ask] has still to send
+	read    func(fd uintptr) bool
+	write   func(fd uintptr) bool
+	ask     func(fd uintptr) bool
+	look    func(fd uintptr)
+	quiet   bool // what look found
+}
+
+// transfer is a read or a write under way.
+type transfer struct {
+	lender Lender // of the buffer that is read into; nil: b is read into
+	b      []byte // what is read into, or is still to be written
+	n      int    // bytes that were moved
+	err    error
+}
+
+// Lender lends a buffer for as long as there is something to put into it.
+type Lender interface {
+	// Lend returns a buffer to read into.
+	Lend() []byte
+	// Return takes the buffer back: there was nothing to read.
+	Return()
+}
+
+// New returns a connection in place of one of package net, whose methods may
+// still be used.
+func New(tcp *net.TCPConn) (*Conn, error) {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{TCPConn: tcp, raw: raw}
+	c.read, c.write, c.ask, c.look = c.tryRead, c.tryWrite, c.tryAsk, c.peek
+	return c, nil
+}
+
+// Read implements [net.Conn].
+func (c *Conn) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c.in = transfer{b: b}
+	return c.finishRead(c.raw.Read(c.read))
+}
+
+// Await reads into a buffer that is lent only when there is something to read.
+func (c *Conn) Await(l Lender) (int, error) {
+	c.in = transfer{lender: l}
+	return c.finishRead(c.raw.Read(c.read))
+}
+
+// ErrNothing is what a read gives that does not wait. TLS takes it for a
+// deadline that has passed, after which it may go on.
+var ErrNothing error = nothingError{}
+
+type nothingError struct{}
+
+func (nothingError) Error() string   { return "nothing has arrived" }
+func (nothingError) Timeout() bool   { return true }
+func (nothingError) Temporary() bool { return true }
+
+// NotAskedError is an error that kept [Conn.Ask] from sending all of a question.
+type NotAskedError struct{ Err error }
+
+func (e *NotAskedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *NotAskedError) Unwrap() error { return e.Err }
+
+// Ask writes a question and waits for the first bytes of the answer, as Write
+// and Await after each other would. But it listens before it speaks, and so need
+// not look in vain for an answer that cannot be there yet. Until it was asked
+// nothing may have arrived: see [Conn.Quiet]. The error is a [NotAskedError]
+// where the question was not sent whole.
+func (c *Conn) Ask(question []byte, l Lender) (int, error) {
+	c.asked = question
+	c.in = transfer{lender: l}
+	err := c.raw.Read(c.ask)
+	switch {
+	case c.in.err == errStuck || c.asked != nil && errors.Is(err, os.ErrDeadlineExceeded):
+		// The backend takes it piece by piece, or the time to answer was over
+		// before the question could be put.
+		rest := c.asked
+		c.asked = nil
+		if _, err := c.Write(rest); err != nil {
+			return 0, &NotAskedError{err}
+		}
+		return c.Await(l)
+	case c.asked != nil:
+		c.asked = nil
+		return 0, &NotAskedError{errors.Join(err, c.in.err)}
+	}
+	return c.finishRead(err)
+}
+
+// errStuck ends an attempt to ask in one go.
+var errStuck = errors.New("the question is not taken whole")
+
+// Write implements [net.Conn].
+func (c *Conn) Write(b []byte) (int, error) {
+	c.out = transfer{b: b}
+	err := c.raw.Write(c.write)
+	n := c.out.n
+	err = c.failed("write", err, c.out.err)
+	c.out = transfer{}
+	return n, err
+}
+
+// Quiet reports whether the other end has left the connection open and has not
+// sent anything that was not read.
+func (c *Conn) Quiet() bool {
+	return c.raw.Control(c.look) == nil && c.quiet
+}
+
+func (c *Conn) finishRead(err error) (int, error) {
+	n := c.in.n
+	err = c.failed("read", err, c.in.err)
+	c.in = transfer{}
+	return n, err
+}
+
+// failed tells an error of the kernel as package net does.
+func (c *Conn) failed(op string, waiting, calling error) error {
+	switch {
+	case waiting != nil:
+		return waiting
+	case calling == nil, calling == io.EOF, calling == ErrNothing:
+		return calling
+	}
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, calling)}
+}
+
+// tryRead reads what is there; false: nothing is.
+func (c *Conn) tryRead(fd uintptr) bool {
+	in := &c.in
+	b := in.b
+	if in.lender != nil {
+		b = in.lender.Lend()
+	}
+	in.n, in.err = ReadNow(fd, b)
+	if in.n == 0 && in.lender != nil {
+		in.lender.Return()
+	}
+	return in.err != ErrNothing
+}
+
+// tryWrite writes what can be taken; false: there is more.
+func (c *Conn) tryWrite(fd uintptr) bool {
+	out := &c.out
+	for len(out.b) > 0 {
+		n, err := writeNow(fd, out.b)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return false
+		case err != 0:
+			out.err = err
+			return true
+		default:
+			out.n += n
+			out.b = out.b[n:]
+		}
+	}
+	return true
+}
+
+// tryAsk sends the question when it is called first, and then reads what is
+// there.
+func (c *Conn) tryAsk(fd uintptr) bool {
+	if c.asked == nil {
+		return c.tryRead(fd)
+	}
+	for {
+		n, err := writeNow(fd, c.asked)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			c.in.err = errStuck
+			return true
+		case err != 0:
+			c.in.err = &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", err)}
+			return true
+		}
+		if c.asked = c.asked[n:]; len(c.asked) == 0 {
+			c.asked = nil
+			return false
+		}
+	}
+}
+
+// peek looks without reading.
+func (c *Conn) peek(fd uintptr) { c.quiet = quietNow(fd) }
+
+// ReadNow reads without waiting: the error is [ErrNothing] where nothing has
+// arrived, and io.EOF where nothing will.
+func ReadNow(fd uintptr, b []byte) (int, error) {
+	for {
+		n, err := readNow(fd, b)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return 0, ErrNothing
+		case err != 0:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}

@@ -1,0 +1,221 @@
+package socket_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"stranglerfig/strangler-proxy/socket"
+)
+
+// ends returns both ends of a connection.
+func ends(t *testing.T) (ours *socket.Conn, theirs *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialled, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close(); accepted.Close() })
+	if ours, err = socket.New(dialled.(*net.TCPConn)); err != nil {
+		t.Fatal(err)
+	}
+	return ours, accepted.(*net.TCPConn)
+}
+
+// shelf lends one buffer.
+type shelf struct {
+	buffer   [64]byte
+	lent     int
+	returned int
+}
+
+func (s *shelf) Lend() []byte { s.lent++; return s.buffer[:] }
+func (s *shelf) Return()      { s.returned++ }
+
+// echo sends back whatever comes, until the connection ends.
+func echo(t *testing.T, c *net.TCPConn) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.Copy(c, c)
+	}()
+	t.Cleanup(func() { c.Close(); <-done })
+}
+
+func TestAnAnswerIsHeardHoweverSoonItComes(t *testing.T) {
+	ours, theirs := ends(t)
+	echo(t, theirs)
+	ours.SetDeadline(time.Now().Add(time.Minute))
+	for i := range 5000 {
+		question := []byte{byte(i), byte(i >> 8), '?'}
+		var s shelf
+		n, err := ours.Ask(question, &s)
+		if err != nil || !bytes.Equal(s.buffer[:n], question) {
+			t.Fatalf("question %d: %q, %v", i, s.buffer[:n], err)
+		}
+		if s.lent-s.returned != 1 {
+			t.Fatalf("question %d: %d buffers were lent and %d returned", i, s.lent, s.returned)
+		}
+	}
+}
+
+func TestNoBufferIsHeldWhileAnAnswerIsAwaited(t *testing.T) {
+	ours, _ := ends(t)
+	ours.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	var s shelf
+	if _, err := ours.Ask([]byte("?"), &s); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("error %v", err)
+	}
+	if s.lent != s.returned {
+		t.Errorf("%d buffers were lent and %d returned", s.lent, s.returned)
+	}
+}
+
+func TestAQuestionTooLongToBeTakenAtOnceIsSentWhole(t *testing.T) {
+	ours, theirs := ends(t)
+	question := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	heard := make(chan []byte, 1)
+	go func() {
+		b := make([]byte, len(question))
+		if _, err := io.ReadFull(theirs, b); err == nil {
+			theirs.Write([]byte("yes"))
+		}
+		heard <- b
+	}()
+	var s shelf
+	n, err := ours.Ask(question, &s)
+	if err != nil || string(s.buffer[:n]) != "yes" {
+		t.Fatalf("%q, %v", s.buffer[:n], err)
+	}
+	if !bytes.Equal(<-heard, question) {
+		t.Error("the question arrived otherwise than it was put")
+	}
+}
+
+func TestAQuestionIsPutThoughTheTimeToAnswerIsOver(t *testing.T) {
+	ours, theirs := ends(t)
+	ours.SetReadDeadline(time.Unix(1, 0))
+	var s shelf
+	_, err := ours.Ask([]byte("late?"), &s)
+	var not *socket.NotAskedError
+	if !errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &not) {
+		t.Fatalf("error %v", err)
+	}
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(theirs, b); err != nil || string(b) != "late?" {
+		t.Errorf("%q, %v", b, err)
+	}
+	theirs.Write([]byte("still"))
+	ours.SetReadDeadline(time.Now().Add(time.Minute))
+	if n, err := ours.Await(&s); err != nil || string(s.buffer[:n]) != "still" {
+		t.Errorf("%q, %v", s.buffer[:n], err)
+	}
+}
+
+func TestAConnectionThatEndedIsAnErrorAndNeverAnAnswer(t *testing.T) {
+	t.Run("the other end closed it unheard", func(t *testing.T) {
+		ours, theirs := ends(t)
+		theirs.Close()
+		ours.SetDeadline(time.Now().Add(time.Minute))
+		var s shelf
+		if n, err := ours.Ask([]byte("?"), &s); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+	t.Run("the other end closed it instead of an answer", func(t *testing.T) {
+		ours, theirs := ends(t)
+		go func() { io.ReadFull(theirs, make([]byte, 1)); theirs.Close() }()
+		var s shelf
+		if n, err := ours.Ask([]byte("?"), &s); n != 0 || err != io.EOF {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+	t.Run("this end closed it before", func(t *testing.T) {
+		ours, _ := ends(t)
+		ours.Close()
+		var s shelf
+		_, err := ours.Ask([]byte("?"), &s)
+		var not *socket.NotAskedError
+		if !errors.As(err, &not) || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+		if _, err := ours.Write([]byte("?")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("write: error %v", err)
+		}
+	})
+	t.Run("this end closed it meanwhile", func(t *testing.T) {
+		ours, theirs := ends(t)
+		go func() { io.ReadFull(theirs, make([]byte, 1)); ours.Close() }()
+		var s shelf
+		if _, err := ours.Ask([]byte("?"), &s); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestQuietIsAConnectionThatIsOpenAndSaysNothing(t *testing.T) {
+	ours, theirs := ends(t)
+	if !ours.Quiet() {
+		t.Error("a new connection is not quiet")
+	}
+	theirs.Write([]byte("!"))
+	b := make([]byte, 8)
+	ours.SetReadDeadline(time.Now().Add(time.Minute))
+	if n, err := ours.Read(b); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if !ours.Quiet() {
+		t.Error("it is not quiet though everything was read")
+	}
+	theirs.Write([]byte("!!"))
+	if _, err := ours.Read(b[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if ours.Quiet() {
+		t.Error("it is quiet though there is more to read")
+	}
+	theirs.CloseWrite()
+	if n, err := io.Copy(io.Discard, ours); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if ours.Quiet() {
+		t.Error("it is quiet though the other end closed it")
+	}
+}
+
+func TestAWriteWaitsUntilAllIsTakenOrTheTimeIsOver(t *testing.T) {
+	ours, theirs := ends(t)
+	text := bytes.Repeat([]byte("x"), 16<<20)
+	ours.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	n, err := ours.Write(text)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == len(text) {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	read := make(chan int64, 1)
+	go func() {
+		n, _ := io.Copy(io.Discard, theirs)
+		read <- n
+	}()
+	ours.SetWriteDeadline(time.Time{})
+	more, err := ours.Write(text[n:])
+	if err != nil || n+more != len(text) {
+		t.Fatalf("%d and %d bytes, %v", n, more, err)
+	}
+	ours.CloseWrite()
+	if n := <-read; n != int64(len(text)) {
+		t.Errorf("%d bytes arrived", n)
+	}
+}
