@@ -174,8 +174,19 @@ func (w *ward) recovers() {
 // at most, and there if its client was told so.
 func (w *ward) writesHappenedOnce() {
 	w.t.Helper()
+	w.happenedOnceAt(w.service)
+}
+
+// happenedOnceAt does the same for a service of several processes.
+func (w *ward) happenedOnceAt(all ...*ailing) {
+	w.t.Helper()
 	w.stop()
-	got := w.service.got()
+	got := map[string]int{}
+	for _, p := range all {
+		for id, times := range p.got() {
+			got[id] += times
+		}
+	}
 	for id, times := range got {
 		if times > 1 || !w.sent[id] {
 			w.t.Errorf("%q was got %d times by the service", id, times)
@@ -219,6 +230,7 @@ const (
 // isBounded checks that an illness has left nothing behind.
 func (w *ward) isBounded(before size) {
 	w.t.Helper()
+	w.front.holdsNoMore(w.t, readers+writers, readers+writers, streamMemory)
 	eventually(w.t, "the proxy lets go of what the illness took", func() bool {
 		now := w.size()
 		return now.heap < before.heap+heapBound && now.goroutines < before.goroutines+restBound && now.files < before.files+restBound
