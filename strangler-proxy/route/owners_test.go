@@ -12,8 +12,9 @@ func TestATableWithOtherOwnersAnswersAlikeAndLeavesTheOtherAlone(t *testing.T) {
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
+	declared := wanted.Routes()[0].Owner
 	owners := map[string]route.Owner{
-		"GET /a/{id}": {Stage: route.Service, Share: 100}, "POST /a": {Stage: route.Monolith, Share: 100}, "GET /b/{rest...}": {Stage: route.Canary, Share: 5},
+		"GET /a/{id}": {Stage: route.Monolith, Share: 100}, "POST /a": {Stage: route.Shadow, Share: 10}, "GET /b/{rest...}": {Stage: route.Canary, Share: 5},
 	}
 	obeyed := wanted.WithOwners(func(id string) route.Owner { return owners[id] })
 	for _, row := range []struct{ method, path, id string }{
@@ -37,13 +38,13 @@ func TestATableWithOtherOwnersAnswersAlikeAndLeavesTheOtherAlone(t *testing.T) {
 		if now.ID != row.id || before.ID != row.id || now.Place() != before.Place() || obeyed.Routes()[now.Place()] != now {
 			t.Errorf("%s %s: %s at %d, and %s at %d", row.method, row.path, before.ID, before.Place(), now.ID, now.Place())
 		}
-		if now.Owner != owners[row.id] || before.Owner != (route.Owner{}) {
+		if now.Owner != owners[row.id] || before.Owner != declared {
 			t.Errorf("%s: owned by %v, and in the other table by %v", row.id, now.Owner, before.Owner)
 		}
 	}
 	read, _ := obeyed.Lookup(route.Request{Method: "GET", Path: "/a/1"})
 	d := route.Decide(read, "GET", route.Client{}, route.Capability{})
-	if d.Side != change.Service || d.Reason != `route "GET /a/{id}" is owned by the service` {
+	if d.Side != change.Monolith || d.Reason != `route "GET /a/{id}" is owned by the monolith` {
 		t.Errorf("decided %+v", d)
 	}
 }
