@@ -85,6 +85,8 @@ type Control struct {
 	publications int
 	unwritten    map[string]bool
 	retired      map[string]bool          // capability -> its move is, or is being, completed
+	calibrations map[string]calibrated    // capability -> the last one
+	excusing     map[string]*string       // capability -> the monolith's build that it was last asked for
 	allowances   map[string]api.Allowance // difference -> the last word about it
 
 	ctx    context.Context
@@ -117,7 +119,7 @@ func Start(ctx context.Context, o Options) (*Control, error) {
 	}
 	c := &Control{
 		o: o, started: time.Now(), ledger: led, registry: prometheus.NewRegistry(), links: chaos.NewLinks(),
-		raw: raw, backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{}, retired: map[string]bool{}, allowances: map[string]api.Allowance{},
+		raw: raw, backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{}, retired: map[string]bool{}, allowances: map[string]api.Allowance{}, calibrations: map[string]calibrated{}, excusing: map[string]*string{},
 		nudge: make(chan struct{}, 1), failed: make(chan error, 2),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -156,7 +158,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
 	c.build(cfg, metrics)
-	if err := errors.Join(c.remember(ctx, cfg), c.rememberAllowances(ctx)); err != nil {
+	if err := errors.Join(c.remember(ctx, cfg), c.rememberAllowances(ctx), c.rememberCalibrations(ctx)); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
 	for _, l := range cfg.Links {

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"path/filepath"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
-	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/shadow"
 	"stranglerfig/strangler-proxy/upstream"
 )
@@ -74,9 +72,6 @@ func (c *Control) retire(capability string, retired bool) {
 	}
 }
 
-// calibration returns how the monolith of a capability differs from itself.
-func (c *Control) calibration(context.Context, *config.Capability) *api.Calibration { return nil }
-
 // judged returns how a route's mirrored answers are judged.
 func (c *Control) judged(capability, routeID string) shadow.Judging {
 	var m config.Mirroring
@@ -99,4 +94,5 @@ func (c *Control) bindShadow(capability string, s ledger.Subject) {
 	if c.shadow.Bind(capability, string(raw)) {
 		c.o.Log.Info("what shadows found begins anew: a build or the config is another", "capability", capability)
 	}
+	c.excuse(capability, s.MonolithBuild)
 }
