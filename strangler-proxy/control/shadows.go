@@ -19,11 +19,12 @@ const recorded = 64 << 10
 // shadowFile is where what shadows found lies in the state's folder.
 const shadowFile = "shadow.json"
 
-// newShadow makes the shadow of a config.
-func (c *Control) newShadow(cfg *config.Config) *shadow.Shadow {
+// newShadow makes the shadow of a config. A frozen one tells what was found
+// before, and keeps nothing.
+func (c *Control) newShadow(cfg *config.Config, frozen bool) *shadow.Shadow {
 	return shadow.New(shadow.Options{
 		Queue: cfg.Shadow.Queue, Body: cfg.Shadow.Body, Timeout: cfg.Shadow.Timeout, Metrics: c.registry,
-		Path: filepath.Join(cfg.Resolve(cfg.State), shadowFile), Backends: c.sides, Isolated: c.isolated, Owner: c.leader,
+		Path: filepath.Join(cfg.Resolve(cfg.State), shadowFile), Frozen: frozen, Backends: c.sides, Isolated: c.isolated, Owner: c.leader,
 		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 		Judged: c.judged, Follows: c.follows,
 		Redact: func(e tape.Exchange) tape.Exchange {

@@ -42,6 +42,8 @@ type Options struct {
 	Timeout time.Duration // of one mirrored request, and how long it may wait
 	// Path is the file in which what was found is kept; "": it is not kept.
 	Path string
+	// Frozen says that the file is read, and never written.
+	Frozen bool
 	// Backends returns both sides of a capability, nil where it is gone.
 	Backends func(capability string) (monolith, service *upstream.Backend)
 	// Isolated returns the store of its own that gets copies of a capability's
