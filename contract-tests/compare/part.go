@@ -164,6 +164,17 @@ func (p part) text(f family) (string, error) {
 	return string(decoded), nil
 }
 
+// sameCharset reports whether equal bytes are equal texts.
+func (p part) sameCharset(other part) bool {
+	label := func(p part) string {
+		if name := strings.ToLower(p.parameter("charset")); name != "utf-8" && name != "utf8" {
+			return name
+		}
+		return ""
+	}
+	return label(p) == label(other)
+}
+
 // wide decodes UTF-16, which is big-endian if nothing says otherwise (RFC 2781).
 func wide(body []byte, policy unicode.BOMPolicy) (string, error) {
 	if len(body)%2 != 0 {
