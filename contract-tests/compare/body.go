@@ -126,7 +126,9 @@ func (c *comparison) family(expected, actual part) (family, bool) {
 	e, a := expected.declared(), actual.declared()
 	switch {
 	case e == unknown && a == unknown:
-		return expected.guessed(), true
+		if e, a = expected.guessed(), actual.guessed(); e == a {
+			return e, true
+		}
 	case e == unknown:
 		if g := expected.guessed(); structured(g) && structured(a) && (g == jsonText) != (a == jsonText) {
 			e = g
@@ -137,7 +139,7 @@ func (c *comparison) family(expected, actual part) (family, bool) {
 		return e, true
 	}
 	c.report(Type, string(e), string(a), "")
-	return e, false
+	return unknown, false
 }
 
 // structured reports whether one can tell content of the family by its looks.
