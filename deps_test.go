@@ -33,8 +33,10 @@ contract-tests/compare/      : contract-tests/match
 contract-tests/generator/    : contract-tests/match
 contract-tests/contract/     : contract-tests/match contract-tests/generator
 contract-tests/sequential/   :
+contract-tests/noise/        : contract-tests/match contract-tests/compare
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
+contract-tests/har/          : contract-tests/tape contract-tests/contract
 contract-tests/report/       : contract-tests/verify contract-tests/compare contract-tests/match
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
@@ -70,7 +72,7 @@ scripts/                     : *
 
 // pure packages do no I/O: they import none of these.
 const (
-	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential"
+	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential contract-tests/noise"
 	impure = "os net net/http database/sql os/exec io/fs syscall"
 )
 

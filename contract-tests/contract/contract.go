@@ -209,7 +209,7 @@ func (c Contract) problems() Problems {
 	}
 	seen := map[string]bool{}
 	for n, i := range c.Interactions {
-		name := i.name(n)
+		name := i.Name(n)
 		if i.Key != "" && seen[i.Key] {
 			problems = append(problems, Problem{name, "the key is used twice: give each interaction a key of its own"})
 		}
@@ -221,9 +221,10 @@ func (c Contract) problems() Problems {
 	return append(problems, c.chainProblems()...)
 }
 
-// name is how reports call the interaction that is the nth of its file.
-func (i Interaction) name(n int) string {
-	if i.Key != "" {
+// Name is how reports call the interaction that is the nth of its contract, from
+// 0: by its key, or, where that was only derived, by its place and description.
+func (i Interaction) Name(n int) string {
+	if i.Key != "" && i.Key != i.deriveKey() {
 		return i.Key
 	}
 	return fmt.Sprintf("#%d (%s)", n+1, i.Description)

@@ -137,7 +137,7 @@ func (c Contract) file() (file, error) {
 		}
 		raw, err := i.marshal()
 		if err != nil {
-			return file{}, fmt.Errorf("interaction %s: %w", i.name(n), err)
+			return file{}, fmt.Errorf("interaction %s: %w", i.Name(n), err)
 		}
 		f.Interactions = append(f.Interactions, raw)
 	}

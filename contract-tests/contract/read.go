@@ -112,13 +112,13 @@ func (f file) contract(skip bool) (c Contract, left int, problems Problems) {
 		kind, name := kindOf(raw, n >= len(f.Interactions))
 		if kind != synchronousHTTP {
 			if left++; !skip {
-				problems = append(problems, Problem{name.name(n), fmt.Sprintf("type is %q (accepted: %s)", kind, synchronousHTTP)})
+				problems = append(problems, Problem{name.Name(n), fmt.Sprintf("type is %q (accepted: %s)", kind, synchronousHTTP)})
 			}
 			continue
 		}
 		i, texts := readInteraction(raw, strings.HasPrefix(version, "4"))
 		for _, text := range texts {
-			problems = append(problems, Problem{i.name(n), text})
+			problems = append(problems, Problem{i.Name(n), text})
 		}
 		c.Interactions = append(c.Interactions, i)
 	}

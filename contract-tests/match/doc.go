@@ -2,7 +2,8 @@
 // an answer or a message may differ from the example, and within which bounds.
 //
 // The semantics are Pact's (specification versions 1 to 4), plus matchers of our
-// own: [Unordered], [Tolerance], [Absent], [Nullable], [OneOfFormats] and [ID].
+// own: [Unordered], [Tolerance], [Moment], [Absent], [Nullable], [OneOfFormats]
+// and [ID].
 // There is deliberately no matcher that ignores a value: a rule narrows what
 // may differ, it never looks away.
 //
