@@ -33,6 +33,7 @@ contract-tests/compare/      : contract-tests/match
 contract-tests/generator/    : contract-tests/match
 contract-tests/contract/     : contract-tests/match contract-tests/generator
 contract-tests/sequential/   :
+contract-tests/noise/        : contract-tests/match contract-tests/compare
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
 contract-tests/har/          : contract-tests/tape contract-tests/contract
@@ -72,7 +73,7 @@ scripts/                     : *
 
 // pure packages do no I/O: they import none of these.
 const (
-	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential"
+	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential contract-tests/noise"
 	impure = "os net net/http database/sql os/exec io/fs syscall"
 )
 

@@ -52,6 +52,8 @@ func (m *Matcher) check(expected, actual any) error {
 		return m.matchType(expected, actual)
 	case Tolerance:
 		return m.matchTolerance(expected, actual)
+	case Moment:
+		return m.matchMoment(expected, actual)
 	case Absent:
 		return mismatch(OfValue, "no such member")
 	case Null:
