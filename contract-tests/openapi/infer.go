@@ -266,7 +266,7 @@ func patternOf(route string) (path, lost string) {
 	switch {
 	case len(words) > 1:
 		lost = fmt.Sprintf("route %q: what it asks for beside method and path is not in the description", route)
-	case strings.HasPrefix(words[0], "/") == false:
+	case !strings.HasPrefix(words[0], "/"):
 		lost = fmt.Sprintf("route %q: its host is not in the description", route)
 	}
 	path = strings.TrimSuffix(path, "{$}")
