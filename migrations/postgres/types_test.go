@@ -363,6 +363,44 @@ func TestTablesOfEveryShapeAreFollowed(t *testing.T) {
 	}
 }
 
+// TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack: the service gives numbers
+// out after the monolith's, and the monolith after those.
+func TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack(t *testing.T) {
+	const schema = "CREATE TABLE x (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int)"
+	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
+	expectNothingFatal(t, leader, change.Leading)
+	expectNothingFatal(t, follower, change.Following)
+	exec(t, leader.app, "INSERT INTO x (v) SELECT i FROM generate_series(1, 20) AS i")
+	chunk, err := leader.db.ReadChunk(t.Context(), 0, nil, 10)
+	must(t, err)
+	must(t, follower.db.LoadChunk(t.Context(), chunk))
+	parts, _, err := leader.db.Parts(t.Context(), follower.db, 0, 4)
+	must(t, err)
+	if len(parts) > 0 {
+		t.Fatal("a copy that was begun in one piece is cut")
+	}
+	stir := func(s *side) {
+		exec(t, s.app, "INSERT INTO x (v) VALUES (100), (101)")
+		exec(t, s.app, "UPDATE x SET v = v + 1 WHERE id % 3 = 0")
+		exec(t, s.app, "DELETE FROM x WHERE id = (SELECT max(id) FROM x)")
+	}
+	for epoch, from, to := uint64(1), leader, follower; epoch < 5; epoch, from, to = epoch+1, to, from {
+		stir(from)
+		to.follow(from)
+		expectSame(t, from, to, "x")
+		given, err := from.db.Sequences(t.Context())
+		must(t, err)
+		must(t, from.db.Fence(t.Context(), change.Fence{Epoch: epoch, Marker: "m", Wait: 20 * time.Second}))
+		attempt, err := to.db.BumpAttempt(t.Context())
+		must(t, err)
+		must(t, to.db.Claim(t.Context(), change.Claim{Epoch: epoch + 1, Attempt: attempt, Sequences: given}))
+		exec(t, to.app, "INSERT INTO x (v) VALUES (7)")
+		if next := to.number("SELECT max(id) FROM x"); next != given[0]+1 {
+			t.Errorf("at epoch %d the number %d is given out after %d", epoch+1, next, given[0])
+		}
+	}
+}
+
 // TestRowsOfMegabytesArrive, also where an update leaves the large value alone.
 func TestRowsOfMegabytesArrive(t *testing.T) {
 	const schema = "CREATE TABLE x (id int PRIMARY KEY, n int, b bytea, v text)"
