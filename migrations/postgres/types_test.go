@@ -364,10 +364,13 @@ func TestTablesOfEveryShapeAreFollowed(t *testing.T) {
 }
 
 // TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack: the service gives numbers
-// out after the monolith's, and the monolith after those.
+// out after the monolith's, and the monolith after those; those of another column
+// too, and without a gap.
 func TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack(t *testing.T) {
-	const schema = "CREATE TABLE x (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int)"
-	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
+	const schema = "CREATE TABLE x (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int, receipt serial)"
+	table := change.Table{Name: "x", Columns: []string{"id", "v", "receipt"}, Key: []int{0}}
+	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
+	exec(t, leader.app, "SELECT setval('x_receipt_seq', 5000)")
 	expectNothingFatal(t, leader, change.Leading)
 	expectNothingFatal(t, follower, change.Following)
 	exec(t, leader.app, "INSERT INTO x (v) SELECT i FROM generate_series(1, 20) AS i")
@@ -395,8 +398,11 @@ func TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack(t *testing.T) {
 		must(t, err)
 		must(t, to.db.Claim(t.Context(), change.Claim{Epoch: epoch + 1, Attempt: attempt, Sequences: given}))
 		exec(t, to.app, "INSERT INTO x (v) VALUES (7)")
-		if next := to.number("SELECT max(id) FROM x"); next != given[0]+1 {
-			t.Errorf("at epoch %d the number %d is given out after %d", epoch+1, next, given[0])
+		if next := to.number("SELECT max(id) FROM x"); next != given[0]["id"]+1 {
+			t.Errorf("at epoch %d the number %d is given out after %d", epoch+1, next, given[0]["id"])
+		}
+		if next := to.number("SELECT max(receipt) FROM x"); next != given[0]["receipt"]+1 {
+			t.Errorf("at epoch %d the receipt %d is given out after %d", epoch+1, next, given[0]["receipt"])
 		}
 	}
 }
