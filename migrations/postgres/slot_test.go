@@ -44,6 +44,25 @@ func TestWhatCannotBeFollowedStopsTheStreamAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// TestATransactionThatIsTooLargeForTheMemoryPausesAndIsNotHeld, and a large one
+// is followed.
+func TestATransactionThatIsTooLargeForTheMemoryPausesAndIsNotHeld(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes half a million rows")
+	}
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, v int)"
+	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
+	exec(t, leader.app, "INSERT INTO x SELECT i, 0 FROM generate_series(1, 60000) AS i")
+	exec(t, leader.app, "DELETE FROM x WHERE id % 2 = 0")
+	follower.follow(leader)
+	expectSame(t, leader, follower, "x")
+	from := leader.head()
+	exec(t, leader.app, "INSERT INTO x SELECT i, 0 FROM generate_series(100001, 600001) AS i")
+	if _, err := leader.db.Read(t.Context(), from, 10); !errors.Is(err, change.ErrCannotFollow) || !strings.Contains(err.Error(), "more than 500000 rows or 256 MiB of table x") {
+		t.Error(err)
+	}
+}
+
 // TestColumnsThatComeBesideTheMappedOnesAreNoTrouble.
 func TestColumnsThatComeBesideTheMappedOnesAreNoTrouble(t *testing.T) {
 	leader := prepared(t, change.Leading, canonical, changetest.Tables()...)
