@@ -47,9 +47,7 @@ func TestWhatCannotBeFollowedStopsTheStreamAndSaysWhatToDo(t *testing.T) {
 // TestATransactionThatIsTooLargeForTheMemoryPausesAndIsNotHeld, and a large one
 // is followed.
 func TestATransactionThatIsTooLargeForTheMemoryPausesAndIsNotHeld(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes half a million rows")
-	}
+	unlessShort(t)
 	const schema = "CREATE TABLE x (id int PRIMARY KEY, v int)"
 	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
 	exec(t, leader.app, "INSERT INTO x SELECT i, 0 FROM generate_series(1, 60000) AS i")

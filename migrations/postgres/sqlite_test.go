@@ -30,6 +30,7 @@ func sqliteType(of string) string {
 // TestEveryTypeGoesToSQLiteAndBack: by the copy and by the log, as the canonical
 // values that both know.
 func TestEveryTypeGoesToSQLiteAndBack(t *testing.T) {
+	unlessShort(t)
 	needServer(t)
 	plan, schema := typesPlan(t)
 	leader := prepared(t, change.Leading, schema, tables(plan, change.Monolith)...)

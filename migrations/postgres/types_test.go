@@ -209,6 +209,7 @@ const hostile = `ALTER USER ROLE SET datestyle = 'German, DMY'; ALTER USER ROLE 
 // TestNoSettingOfARoleSpoilsAnything: of dates, numbers, texts, timeouts and
 // transactions.
 func TestNoSettingOfARoleSpoilsAnything(t *testing.T) {
+	unlessShort(t)
 	needServer(t)
 	plan, schema := typesPlan(t)
 	leader, _ := fresh(t, schema, tables(plan, change.Monolith)...).as("SUPERUSER", hostile)
