@@ -37,6 +37,7 @@ contract-tests/noise/        : contract-tests/match contract-tests/compare
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
 contract-tests/har/          : contract-tests/tape contract-tests/contract
+contract-tests/openapi/      : contract-tests/contract contract-tests/compare contract-tests/match
 contract-tests/report/       : contract-tests/verify contract-tests/compare contract-tests/match
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
@@ -46,13 +47,13 @@ contract-tests/crashes/      : *
 
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change
-strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential
+strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential contract-tests/match
 strangler-proxy/socket/      :
 strangler-proxy/upstream/    : strangler-proxy/socket
 strangler-proxy/http1/       :
 strangler-proxy/listener/    : strangler-proxy/socket
 strangler-proxy/trace/       :
-strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match contract-tests/sequential contract-tests/tape migrations/change
+strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match contract-tests/noise contract-tests/sequential contract-tests/tape migrations/change
 strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/socket strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
@@ -82,6 +83,8 @@ github.com/labstack/echo/v4                  : monolith/ extracted/ strangler-pr
 gorm.io/                                     : monolith/ extracted/
 github.com/Shopify/toxiproxy/v2              : contract-tests/chaos/
 github.com/testcontainers/testcontainers-go  : contract-tests/harness/
+github.com/getkin/kin-openapi                : contract-tests/openapi/
+github.com/oasdiff/oasdiff                   : contract-tests/openapi/
 github.com/spf13/cobra                       : strangler-proxy/cli/
 go.opentelemetry.io/otel                     : strangler-proxy/trace/
 `
