@@ -35,7 +35,6 @@ type Config struct {
 	AccessLog    string // a file, "stdout" or "off"
 	Monolith     Backend
 	Capabilities []Capability // in the order of the file
-	Paths        route.Profile
 	Hold         Hold
 	Drain        time.Duration // how long SIGTERM waits for requests under way
 	Shadow       Shadow
@@ -186,7 +185,7 @@ func (c *Config) AllRoutes() []route.Route {
 // Warnings lists what is no problem, and hardly what was meant: routes that can
 // never be chosen.
 func (c *Config) Warnings() []Problem {
-	table, _ := route.Compile(c.AllRoutes(), c.Paths)
+	table, _ := route.Compile(c.AllRoutes(), c.Paths())
 	all := []Problem{}
 	if table != nil { // else the file had problems
 		for _, p := range table.Shadowed() {

@@ -256,12 +256,6 @@ func (p *parser) root(n *yaml.Node) {
 		"access_log":   p.into("access_log", &c.AccessLog),
 		"monolith":     mark("monolith", func(_, v *yaml.Node) { c.Monolith = p.backend("monolith", v) }),
 		"capabilities": func(_, v *yaml.Node) { p.capabilities(v) },
-		"paths": func(_, v *yaml.Node) {
-			p.each("paths", v, field{
-				"trailing_slash": p.either("paths.trailing_slash", &c.Paths.SameTrailingSlash, "distinct", "same"),
-				"case":           p.either("paths.case", &c.Paths.SameCase, "sensitive", "insensitive"),
-			})
-		},
 		"hold": func(_, v *yaml.Node) {
 			p.each("hold", v, field{
 				"requests": number(p, "hold.requests", &c.Hold.Requests), "bytes": number(p, "hold.bytes", &c.Hold.Bytes),
@@ -365,7 +359,8 @@ func (p *parser) links(n *yaml.Node) {
 // across checks what no single part can see.
 func (p *parser) across() {
 	c := p.cfg
-	if _, problems := route.Compile(c.AllRoutes(), c.Paths); len(problems) > 0 {
+	p.agree()
+	if _, problems := route.Compile(c.AllRoutes(), c.Paths()); len(problems) > 0 {
 		for _, q := range problems {
 			p.problem(q.Line, q.Text, q.Hint)
 		}

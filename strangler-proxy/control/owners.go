@@ -196,7 +196,7 @@ func (c *Control) obey(cfg *config.Config) {
 	for i, r := range routes {
 		routes[i].Owner = c.actual[r.ID]
 	}
-	table, problems := route.Compile(routes, cfg.Paths)
+	table, problems := route.Compile(routes, cfg.Paths())
 	if len(problems) > 0 {
 		panic("a config that was checked does not compile: " + problems[0].Text)
 	}
