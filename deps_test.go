@@ -33,8 +33,11 @@ contract-tests/compare/      : contract-tests/match
 contract-tests/generator/    : contract-tests/match
 contract-tests/contract/     : contract-tests/match contract-tests/generator
 contract-tests/sequential/   :
+contract-tests/noise/        : contract-tests/match contract-tests/compare
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
+contract-tests/har/          : contract-tests/tape contract-tests/contract
+contract-tests/report/       : contract-tests/verify contract-tests/compare contract-tests/match
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
 contract-tests/harness/      : *
@@ -43,13 +46,13 @@ contract-tests/crashes/      : *
 
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change
-strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change
+strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential
 strangler-proxy/socket/      :
 strangler-proxy/upstream/    : strangler-proxy/socket
 strangler-proxy/http1/       :
 strangler-proxy/listener/    : strangler-proxy/socket
 strangler-proxy/trace/       :
-strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match migrations/change
+strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match contract-tests/sequential contract-tests/tape migrations/change
 strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/socket strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
@@ -69,7 +72,7 @@ scripts/                     : *
 
 // pure packages do no I/O: they import none of these.
 const (
-	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential"
+	pure   = "strangler-proxy/route strangler-proxy/http1 migrations/mapping migrations/cutover contract-tests/match contract-tests/compare contract-tests/generator contract-tests/sequential contract-tests/noise"
 	impure = "os net net/http database/sql os/exec io/fs syscall"
 )
 

@@ -93,7 +93,7 @@ func anchors(text string) []string {
 var command = regexp.MustCompile("(?m)(?:^|^\\$ |^#+ |: |`)strangler ([a-z-]+)(?: ([a-z-]+))?")
 
 // groups are the verbs whose next word is a verb as well.
-var groups = []string{"data", "contract", "chaos", "evidence"}
+var groups = []string{"data", "contract", "chaos", "evidence", "shadow"}
 
 func TestEveryVerbOfTheDocsExists(t *testing.T) {
 	known := map[string]bool{}
@@ -195,7 +195,8 @@ capabilities:
     nobody: x
     service: {url: http://a, nobody: x}
     canary: {nobody: x}
-    routes: {GET /a: {owner: monolith, nobody: x}}
+    routes: {GET /a: {owner: monolith, shadow: {nobody: x}, nobody: x}}
+    shadow: {nobody: x}
     data:
       t: {from: t, key: id, nobody: x, columns: {id: {from: id, nobody: x}}}
     waive: [{gate: health, reason: r, by: b, until: 2030-01-31, nobody: x}]

@@ -3,8 +3,6 @@ package compare
 import (
 	"strconv"
 	"sync"
-
-	"stranglerfig/contract-tests/match"
 )
 
 // Bijection is the mapping between the identifiers of the two sides of a
@@ -174,15 +172,6 @@ func (i *identities) commit() (contradicted []pair) {
 // difference is a pair that contradicts an earlier one.
 func (p pair) difference(rule string) Difference {
 	return Difference{Path: p.path, Kind: Identity, Expected: p.expected, Actual: p.actual, Rule: rule}
-}
-
-// identifierText is an identifier as text; a number and a text of the same
-// digits are different identifiers to a client, and the same one here, because
-// matchers of kinds tell them apart.
-func identifierText(m match.Matcher, expected, actual any) (e, a string, ok bool) {
-	e, okExpected := m.Identifier(expected)
-	a, okActual := m.Identifier(actual)
-	return e, a, okExpected && okActual
 }
 
 // counted is a number of things, in words.

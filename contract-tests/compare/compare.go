@@ -84,7 +84,7 @@ func same(expected, actual Message, rules match.Rules, o Options) bool {
 	if o.Mode == Contract {
 		return rules.Empty() && len(expected.Header) == 0
 	}
-	return sameHeaders(expected.Header, actual.Header)
+	return !rules.NamesHeaders() && sameHeaders(expected.Header, actual.Header)
 }
 
 // comparison is one comparison under way, and the walk through its bodies.
@@ -149,16 +149,23 @@ func (c *comparison) status(expected, actual int) {
 
 // identify holds a pair of values to the matcher id, if the list has one. Two
 // values of which the list makes something else are none of its business.
-func (c *comparison) identify(list match.List, path string, expected, actual any) {
+func (c *comparison) identify(list match.List, path func() string, expected, actual any) {
+	if !c.rules.NamesIDs() {
+		return
+	}
 	m, ok := match.Found{List: list}.Get(match.ID)
 	if !ok {
 		return
 	}
-	e, a, ok := identifierText(m, expected, actual)
-	if !ok {
+	e, okExpected := m.Identifier(expected)
+	a, okActual := m.Identifier(actual)
+	if !okExpected || !okActual {
 		return
 	}
-	if p := (pair{m.Scope, e, a, path}); !c.ids.note(p) {
+	if p := (pair{m.Scope, e, a, path()}); !c.ids.note(p) {
 		c.add(p.difference("id"))
 	}
 }
+
+// at is a path that is known.
+func at(path string) func() string { return func() string { return path } }

@@ -126,6 +126,7 @@ type side struct {
 	Status        int
 	Headers       map[string]string
 	Body          json.RawMessage
+	RawBody       string // ours: what is no JSON
 	MetaData      map[string]string
 	Contents      json.RawMessage
 	MatchingRules match.Rules
@@ -199,6 +200,9 @@ func content(body json.RawMessage, media string) []byte {
 }
 
 func (s side) message() compare.Message {
+	if s.RawBody != "" {
+		return compare.Message{Status: s.Status, Header: s.header(), Body: []byte(s.RawBody)}
+	}
 	return compare.Message{Status: s.Status, Header: s.header(), Body: content(s.Body, s.media())}
 }
 

@@ -98,8 +98,11 @@ type collector struct {
 	trial   bool // it is asked whether two values agree, and nothing is listed
 }
 
+// full reports whether a further difference is counted only.
+func (c *collector) full() bool { return c.trial || len(c.found) >= c.limit }
+
 func (c *collector) add(d Difference) {
-	if c.trial || len(c.found) >= c.limit {
+	if c.full() {
 		c.dropped++
 		return
 	}

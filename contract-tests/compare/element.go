@@ -110,7 +110,7 @@ func (c *comparison) textValue(expected, actual string, found *match.Found) {
 		c.report(kindOf(err), expected, actual, violated(found, err))
 		return
 	}
-	c.identify(found.List, c.where(), match.Text(expected), match.Text(actual))
+	c.identify(found.List, c.where, match.Text(expected), match.Text(actual))
 }
 
 // elementText compares the text of two elements. What a rule says of an element

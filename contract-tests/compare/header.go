@@ -2,15 +2,21 @@ package compare
 
 import (
 	"maps"
+	"net/textproto"
 	"slices"
 	"strings"
 
 	"stranglerfig/contract-tests/match"
 )
 
-// compared lists the headers that Exact mode looks at: those a client acts on.
-// The others tell of the server, the connection or the moment.
-var compared = []string{"Content-Type", "Content-Encoding", "Location", "Content-Disposition", "ETag", "Cache-Control"}
+// compared lists the headers that Exact mode looks at: those a client acts on,
+// and those that a rule speaks of. The others tell of the server, the connection
+// or the moment.
+var compared = [...]string{
+	"Content-Type", "Content-Encoding", "Location", "Content-Disposition", "ETag", "Cache-Control",
+	"Content-Language", "Content-Range", "Allow", "Vary", "Link", "Retry-After", "WWW-Authenticate",
+	"Access-Control-Allow-Origin",
+}
 
 // values returns a header's values, whatever the case of its name.
 func values(header map[string][]string, name string) []string {
@@ -25,20 +31,40 @@ func values(header map[string][]string, name string) []string {
 	return nil
 }
 
+// sameHeaders is the fast path for two maps of headers: one look at each.
 func sameHeaders(expected, actual map[string][]string) bool {
-	for _, name := range compared {
-		if !slices.Equal(values(expected, name), values(actual, name)) {
+	e, a := pick(expected), pick(actual)
+	for i := range e {
+		if !slices.Equal(e[i], a[i]) {
 			return false
 		}
 	}
-	return slices.Equal(cookieNames(expected), cookieNames(actual))
+	return true
 }
+
+// pick takes the values of the compared headers out of a map, and those of the
+// cookies, which must be the same for the fast path.
+func pick(header map[string][]string) (picked [len(compared) + 1][]string) {
+	for key, v := range header {
+		for i, name := range compared {
+			if len(key) == len(name) && strings.EqualFold(key, name) {
+				picked[i] = v
+			}
+		}
+		if len(key) == len(setCookie) && strings.EqualFold(key, setCookie) {
+			picked[len(compared)] = v
+		}
+	}
+	return picked
+}
+
+const setCookie = "Set-Cookie"
 
 // cookieNames returns the sorted names of the cookies an answer sets. Their
 // values are sessions and differ by nature.
-func cookieNames(header map[string][]string) []string {
+func cookieNames(cookies []string) []string {
 	var names []string
-	for _, cookie := range values(header, "Set-Cookie") {
+	for _, cookie := range cookies {
 		name, _, _ := strings.Cut(cookie, "=")
 		names = append(names, strings.TrimSpace(name))
 	}
@@ -56,23 +82,30 @@ func (c *comparison) headers(expected, actual map[string][]string, sameBody bool
 	}
 	for _, name := range c.rules.HeaderNames() {
 		if (match.Found{List: c.rules.Header(name)}).Has(match.Absent) && values(expected, name) == nil {
-			c.header(name, nil, values(actual, name))
+			c.header(textproto.CanonicalMIMEHeaderKey(name), nil, values(actual, name))
 		}
 	}
 }
 
 func (c *comparison) exactHeaders(expected, actual map[string][]string, sameBody bool) {
-	for _, name := range compared {
-		e, a := values(expected, name), values(actual, name)
+	e, a := pick(expected), pick(actual)
+	for i, name := range compared {
 		// An entity tag follows from the body. Where both sides send one and the
 		// bodies differ, the tags must differ too, and only the body is news.
-		if name == "ETag" && len(e) > 0 && len(a) > 0 && !sameBody {
+		if name == "ETag" && len(e[i]) > 0 && len(a[i]) > 0 && !sameBody {
 			continue
 		}
-		c.header(name, e, a)
+		if len(e[i])+len(a[i]) > 0 {
+			c.header(name, e[i], a[i])
+		}
 	}
-	if e, a := cookieNames(expected), cookieNames(actual); !slices.Equal(e, a) {
-		c.add(Difference{Path: "$.header.Set-Cookie", Kind: Header,
+	for _, name := range c.rules.HeaderNames() {
+		if !slices.ContainsFunc(compared[:], func(n string) bool { return strings.EqualFold(n, name) }) {
+			c.header(textproto.CanonicalMIMEHeaderKey(name), values(expected, name), values(actual, name))
+		}
+	}
+	if e, a := cookieNames(e[len(compared)]), cookieNames(a[len(compared)]); !slices.Equal(e, a) {
+		c.add(Difference{Path: "$.header." + setCookie, Kind: Header,
 			Expected: strings.Join(e, ", "), Actual: strings.Join(a, ", ")})
 	}
 }
@@ -112,7 +145,7 @@ func (c *comparison) headerValue(name string, list match.List, d Difference) {
 		c.add(d)
 		return
 	}
-	c.identify(list, d.Path, expected, actual)
+	c.identify(list, at(d.Path), expected, actual)
 }
 
 func (c *comparison) sameValue(name, expected, actual string) bool {
@@ -121,10 +154,20 @@ func (c *comparison) sameValue(name, expected, actual string) bool {
 			return sameMedia(e, a, c.exact)
 		})
 	}
+	if c.exact && (strings.EqualFold(name, "Vary") || strings.EqualFold(name, "Allow")) {
+		return slices.Equal(words(expected), words(actual))
+	}
 	if c.exact && !strings.EqualFold(name, "Cache-Control") {
 		return expected == actual
 	}
 	return slices.Equal(commaSeparated(expected), commaSeparated(actual))
+}
+
+// words is a list whose order and case mean nothing.
+func words(value string) []string {
+	list := commaSeparated(strings.ToLower(value))
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 func commaSeparated(value string) []string {

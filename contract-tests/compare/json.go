@@ -31,6 +31,10 @@ type walker struct {
 }
 
 func (w walker) report(kind Kind, expected, actual int32, rule string) {
+	if w.full() {
+		w.dropped++
+		return
+	}
 	w.comparison.report(kind, w.e.show(expected), w.a.show(actual), rule)
 }
 
@@ -78,14 +82,20 @@ func (w walker) value(expected, actual int32) {
 
 // ruled holds two values to their rule, and reports whether they obey it.
 func (w walker) ruled(found *match.Found, expected, actual int32) bool {
-	e, a := w.e.value(expected), w.a.value(actual)
+	kind := w.e.at(expected).kind
+	if kind == w.a.at(actual).kind && found.OnlyType() {
+		return true
+	}
+	a := w.a.value(actual)
+	e := a
+	if kind == array || kind == object || !found.NeedsNoExample() {
+		e = w.e.value(expected)
+	}
 	if err := found.Match(e, a); err != nil {
 		w.report(kindOf(err), expected, actual, violated(found, err))
 		return false
 	}
-	if w.rules.NamesIDs() && !found.Cascaded {
-		w.identify(found.List, w.where(), e, a)
-	}
+	w.identify(found.List, w.where, e, a)
 	return true
 }
 

@@ -59,7 +59,7 @@ func (c *comparison) address(expected, actual string) {
 		c.add(d)
 		return
 	}
-	c.identify(list, d.Path, match.Text(expected), match.Text(actual))
+	c.identify(list, at(d.Path), match.Text(expected), match.Text(actual))
 }
 
 // rawQuery compares queries as texts, in which each character may be escaped.
@@ -122,7 +122,7 @@ func (c *comparison) texts(path string, expected, actual []string, list match.Li
 			c.add(Difference{Path: path, Kind: kindOf(err), Expected: example, Actual: value, Rule: path + ": " + err.Error()})
 			continue
 		}
-		c.identify(list, path, match.Text(example), match.Text(value))
+		c.identify(list, at(path), match.Text(example), match.Text(value))
 	}
 }
 

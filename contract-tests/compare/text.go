@@ -16,7 +16,7 @@ func (c *comparison) text(expected, actual string) {
 			c.report(kindOf(err), expected, actual, violated(found, err))
 			return
 		}
-		c.identify(found.List, c.where(), match.Text(expected), match.Text(actual))
+		c.identify(found.List, c.where, match.Text(expected), match.Text(actual))
 		return
 	}
 	if expected == actual {

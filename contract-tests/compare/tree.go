@@ -199,6 +199,9 @@ func (t *tree) write(b *strings.Builder, i int32, most int, sorted bool) {
 }
 
 func quoted(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return `"` + name + `"`
+	}
 	q, err := json.Marshal(name)
 	if err != nil {
 		return fmt.Sprintf("%q", name)

@@ -75,7 +75,7 @@ func (c Contract) Order() ([]int, error) {
 		for _, name := range c.Interactions[n].Chain.needs() {
 			from, known := by[name]
 			if !known {
-				return fmt.Errorf("interaction %s uses %q, which no interaction captures", c.Interactions[n].name(n), name)
+				return fmt.Errorf("interaction %s uses %q, which no interaction captures", c.Interactions[n].Name(n), name)
 			}
 			if err := visit(from); err != nil {
 				return err
@@ -97,7 +97,7 @@ func (c Contract) Order() ([]int, error) {
 func (c Contract) cyclic(circle []int) error {
 	names := make([]string, len(circle))
 	for at, n := range circle {
-		names[at] = c.Interactions[n].name(n)
+		names[at] = c.Interactions[n].Name(n)
 	}
 	return fmt.Errorf("the chain is cyclic: %s: each uses what the next one captures, so none of them can be the first", strings.Join(names, " → "))
 }
@@ -148,7 +148,7 @@ func (c Contract) chainProblems() Problems {
 	var problems Problems
 	by := map[string]string{}
 	for n, i := range c.Interactions {
-		who := i.name(n)
+		who := i.Name(n)
 		for _, text := range i.Chain.problems() {
 			problems = append(problems, Problem{who, text})
 		}

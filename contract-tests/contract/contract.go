@@ -80,8 +80,9 @@ type Request struct {
 	Body   []byte // nil if there is none
 	// Generators make what the example cannot know, when the request is sent.
 	Generators generator.Set
-
-	rules json.RawMessage // carried along
+	// Rules say which other requests are answered like this one. Verification
+	// sends the example; who merges or describes contracts goes by them.
+	Rules match.Rules
 }
 
 // Response is what the consumer relies on.
@@ -208,7 +209,7 @@ func (c Contract) problems() Problems {
 	}
 	seen := map[string]bool{}
 	for n, i := range c.Interactions {
-		name := i.name(n)
+		name := i.Name(n)
 		if i.Key != "" && seen[i.Key] {
 			problems = append(problems, Problem{name, "the key is used twice: give each interaction a key of its own"})
 		}
@@ -220,9 +221,10 @@ func (c Contract) problems() Problems {
 	return append(problems, c.chainProblems()...)
 }
 
-// name is how reports call the interaction that is the nth of its file.
-func (i Interaction) name(n int) string {
-	if i.Key != "" {
+// Name is how reports call the interaction that is the nth of its contract, from
+// 0: by its key, or, where that was only derived, by its place and description.
+func (i Interaction) Name(n int) string {
+	if i.Key != "" && i.Key != i.deriveKey() {
 		return i.Key
 	}
 	return fmt.Sprintf("#%d (%s)", n+1, i.Description)

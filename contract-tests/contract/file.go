@@ -80,6 +80,7 @@ type ours struct {
 	Weight        int             `json:"weight,omitempty"`
 	Redacted      []string        `json:"redacted,omitempty"`
 	MatchingRules json.RawMessage `json:"matchingRules,omitempty"`
+	RequestRules  json.RawMessage `json:"requestRules,omitempty"`
 	Chain         *Chain          `json:"chain,omitempty"`
 }
 
@@ -136,7 +137,7 @@ func (c Contract) file() (file, error) {
 		}
 		raw, err := i.marshal()
 		if err != nil {
-			return file{}, fmt.Errorf("interaction %s: %w", i.name(n), err)
+			return file{}, fmt.Errorf("interaction %s: %w", i.Name(n), err)
 		}
 		f.Interactions = append(f.Interactions, raw)
 	}
@@ -145,8 +146,7 @@ func (c Contract) file() (file, error) {
 
 func (i Interaction) marshal() (json.RawMessage, error) {
 	f := fileInteraction{Type: synchronousHTTP, Key: i.Key, Description: i.Description, Pending: i.Pending, ProviderStates: i.States}
-	f.Request = fileRequest{Method: i.Request.Method, Path: i.Request.Path, Query: i.Request.Query, Headers: i.Request.Header,
-		MatchingRules: compact(i.Request.rules)}
+	f.Request = fileRequest{Method: i.Request.Method, Path: i.Request.Path, Query: i.Request.Query, Headers: i.Request.Header}
 	f.Response = fileResponse{Status: &i.Response.Status, Headers: i.Response.Header}
 	f.Request.Body = writeBody(i.Request.Body, i.Request.Header)
 	f.Response.Body = writeBody(i.Response.Body, i.Response.Header)
@@ -157,20 +157,27 @@ func (i Interaction) marshal() (json.RawMessage, error) {
 	if f.Response.Generators, err = marshalGenerators(i.Response.Generators); err != nil {
 		return nil, err
 	}
-	pact, extra := i.Response.Rules.Split()
-	if f.Response.MatchingRules, err = marshalRules(pact); err != nil {
+	answer, extra := i.Response.Rules.Split()
+	if f.Response.MatchingRules, err = marshalRules(answer); err != nil {
 		return nil, err
 	}
-	if f.Comments, err = i.marshalComments(extra); err != nil {
+	request, extraOfRequest := i.Request.Rules.Split()
+	if f.Request.MatchingRules, err = marshalRules(request); err != nil {
+		return nil, err
+	}
+	if f.Comments, err = i.marshalComments(extra, extraOfRequest); err != nil {
 		return nil, err
 	}
 	return marshal(f)
 }
 
-func (i Interaction) marshalComments(extra match.Rules) (map[string]json.RawMessage, error) {
+func (i Interaction) marshalComments(answer, request match.Rules) (map[string]json.RawMessage, error) {
 	o := ours{Route: i.Route, Source: i.Source, Weight: i.Weight, Redacted: i.Redacted}
 	var err error
-	if o.MatchingRules, err = marshalRules(extra); err != nil {
+	if o.MatchingRules, err = marshalRules(answer); err != nil {
+		return nil, err
+	}
+	if o.RequestRules, err = marshalRules(request); err != nil {
 		return nil, err
 	}
 	if !i.Chain.Empty() {

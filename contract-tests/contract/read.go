@@ -112,13 +112,13 @@ func (f file) contract(skip bool) (c Contract, left int, problems Problems) {
 		kind, name := kindOf(raw, n >= len(f.Interactions))
 		if kind != synchronousHTTP {
 			if left++; !skip {
-				problems = append(problems, Problem{name.name(n), fmt.Sprintf("type is %q (accepted: %s)", kind, synchronousHTTP)})
+				problems = append(problems, Problem{name.Name(n), fmt.Sprintf("type is %q (accepted: %s)", kind, synchronousHTTP)})
 			}
 			continue
 		}
 		i, texts := readInteraction(raw, strings.HasPrefix(version, "4"))
 		for _, text := range texts {
-			problems = append(problems, Problem{i.name(n), text})
+			problems = append(problems, Problem{i.Name(n), text})
 		}
 		c.Interactions = append(c.Interactions, i)
 	}
@@ -195,7 +195,7 @@ func (f fileInteraction) states() []State {
 }
 
 func (r *reading) request(f fileRequest, version4 bool) {
-	r.Request = Request{Method: strings.ToUpper(f.Method), Path: f.Path, Query: f.Query, Header: f.Headers, rules: f.MatchingRules}
+	r.Request = Request{Method: strings.ToUpper(f.Method), Path: f.Path, Query: f.Query, Header: f.Headers}
 	body, media, err := readBody(f.Body, f.Headers, version4)
 	r.note("request.body: ", err)
 	r.Request.Body = body
@@ -206,6 +206,9 @@ func (r *reading) request(f fileRequest, version4 bool) {
 			r.Request.Header = map[string][]string{}
 		}
 		r.Request.Header["Content-Type"] = []string{media}
+	}
+	if len(f.MatchingRules) > 0 {
+		r.note("request.", json.Unmarshal(f.MatchingRules, &r.Request.Rules))
 	}
 	if len(f.Generators) > 0 {
 		r.note("request.", json.Unmarshal(f.Generators, &r.Request.Generators))
@@ -259,13 +262,17 @@ func (i *Interaction) readComments(comments map[string]json.RawMessage) error {
 	if o.Chain != nil {
 		i.Chain = *o.Chain
 	}
-	if len(o.MatchingRules) == 0 {
-		return nil
+	var answer, request match.Rules
+	for _, extra := range []struct {
+		raw  json.RawMessage
+		into *match.Rules
+	}{{o.MatchingRules, &answer}, {o.RequestRules, &request}} {
+		if len(extra.raw) > 0 {
+			if err := json.Unmarshal(extra.raw, extra.into); err != nil {
+				return err
+			}
+		}
 	}
-	var extra match.Rules
-	if err := json.Unmarshal(o.MatchingRules, &extra); err != nil {
-		return err
-	}
-	i.Response.Rules = i.Response.Rules.Join(extra)
+	i.Response.Rules, i.Request.Rules = i.Response.Rules.Join(answer), i.Request.Rules.Join(request)
 	return nil
 }

@@ -2,7 +2,7 @@
 // may differ from the example, and within which bounds.
 //
 // The semantics are Pact's (specification versions 2 to 4), plus a few
-// matchers of our own: [Unordered], [Tolerance], [Absent] and [Nullable].
+// matchers of our own: [Unordered], [Tolerance], [Moment], [Absent] and [Nullable].
 // There is deliberately no matcher that ignores a value: a rule narrows what
 // may differ, it never looks away.
 //

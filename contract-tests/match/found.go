@@ -90,12 +90,27 @@ func (f Found) String() string {
 	return f.Path.String() + ": " + f.List.String()
 }
 
-// OnScalars is the rule as it holds for the elements of a container, or the
-// text of a document's element, that it was written for: its matchers of
-// scalars.
-func (f Found) OnScalars() Found {
-	f.List, f.Cascaded = f.cascade(), true
-	return f
+// OnlyType reports whether the rule asks for nothing but the example's type.
+func (f *Found) OnlyType() bool {
+	for i := range f.Matchers {
+		if m := &f.Matchers[i]; m.Kind != Type || m.Min != nil || m.Max != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// NeedsNoExample reports whether all matchers speak of a scalar by itself, so
+// that the example need not be decoded.
+func (f *Found) NeedsNoExample() bool {
+	for i := range f.Matchers {
+		switch f.Matchers[i].Kind {
+		case Regex, Include, SemVer, Date, Time, DateTime, Integer, Decimal, Number, Boolean, Null, OneOfFormats:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // Match checks a value against everything that applies to it. A matcher of
@@ -111,7 +126,7 @@ func (f Found) Match(expected, actual any) error {
 		m := &f.Matchers[i]
 		var err error
 		if !whole || m.Kind.container() {
-			err = m.Match(expected, actual)
+			err = m.check(expected, actual)
 		} else {
 			err = matchKind(expected, actual)
 		}

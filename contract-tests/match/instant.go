@@ -14,7 +14,7 @@ var defaults = map[Kind]string{
 }
 
 // format is the matcher's Java pattern, given or by default.
-func (m Matcher) format() string {
+func (m *Matcher) format() string {
 	if m.Value != "" {
 		return m.Value
 	}

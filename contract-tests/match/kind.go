@@ -36,6 +36,7 @@ const (
 const (
 	Unordered    Kind = "unordered"    // an array's elements in any order
 	Tolerance    Kind = "tolerance"    // a number within ± Within of the example
+	Moment       Kind = "moment"       // a moment within ± Within seconds of the example's
 	Absent       Kind = "absent"       // the member must not be there
 	Nullable     Kind = "nullable"     // null, or the example's type
 	OneOfFormats Kind = "oneOfFormats" // a text in one of some formats
@@ -46,12 +47,12 @@ const (
 func Kinds() []Kind {
 	return []Kind{Equality, Type, Regex, Include, Integer, Decimal, Number, Boolean, Null,
 		Date, Time, DateTime, Values, EachKey, EachValue, ArrayContains, NotEmpty,
-		StatusCode, ContentType, SemVer, Unordered, Tolerance, Absent, Nullable, OneOfFormats, ID}
+		StatusCode, ContentType, SemVer, Unordered, Tolerance, Moment, Absent, Nullable, OneOfFormats, ID}
 }
 
 // Ours reports whether the matcher is unknown to other Pact tools.
 func (k Kind) Ours() bool {
-	return slices.Contains([]Kind{Unordered, Tolerance, Absent, Nullable, OneOfFormats, ID}, k)
+	return slices.Contains([]Kind{Unordered, Tolerance, Moment, Absent, Nullable, OneOfFormats, ID}, k)
 }
 
 // others are what the versions and tools of Pact call the same matchers.

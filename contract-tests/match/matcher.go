@@ -23,7 +23,7 @@ type Matcher struct {
 	Kind     Kind
 	Value    string    // regex's expression, which must match the whole value; include's text; contentType's media type; date, time and datetime's Java pattern; id's expression, of which the first group is the identifier
 	Min, Max *int      // type: bounds of an array's length, both inclusive; nil is unbounded
-	Within   float64   // tolerance, absolute and inclusive
+	Within   float64   // tolerance and moment, absolute and inclusive; a moment's in seconds
 	Class    string    // statusCode: info, success, redirect, clientError, serverError, nonError or error
 	Codes    []int     // statusCode: the accepted codes, if Class is empty
 	Rules    []Matcher // eachKey, eachValue: what each key or value must match
@@ -61,9 +61,9 @@ func New(m Matcher) (Matcher, error) {
 		}
 	case Type:
 		return m, checkBounds(m)
-	case Tolerance:
+	case Tolerance, Moment:
 		if m.Within < 0 {
-			return m, fmt.Errorf("matcher tolerance: needs a number of at least 0, not %v", m.Within)
+			return m, fmt.Errorf("matcher %s: needs a tolerance of at least 0, not %v", m.Kind, m.Within)
 		}
 	case StatusCode:
 		return m, checkStatus(m)

@@ -109,7 +109,7 @@ func (m Matcher) MarshalJSON() ([]byte, error) {
 		w.Format = m.Value
 	case Include, ContentType:
 		w.Value, _ = json.Marshal(m.Value)
-	case Tolerance:
+	case Tolerance, Moment:
 		w.Tolerance = &m.Within
 	case StatusCode:
 		if m.Class != "" {

@@ -149,10 +149,13 @@ func (s Step) write(b *strings.Builder) {
 			return
 		}
 		b.WriteString("['")
-		b.WriteString(strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s.name))
+		b.WriteString(escapes.Replace(s.name))
 		b.WriteString("']")
 	}
 }
+
+// escapes are what a name between quotes must not hold as it is.
+var escapes = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
 // plain reports whether a name needs no quotes.
 func plain(name string) bool {

@@ -69,6 +69,9 @@ func (r Rules) Header(name string) List {
 	return r.header[strings.ToLower(name)]
 }
 
+// NamesHeaders reports whether some header has rules.
+func (r Rules) NamesHeaders() bool { return len(r.header) > 0 }
+
 // HeaderNames returns the lower-case names of headers that have rules, sorted.
 func (r Rules) HeaderNames() []string { return slices.Sorted(maps.Keys(r.header)) }
 

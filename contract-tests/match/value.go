@@ -36,7 +36,10 @@ func mismatch(a Aspect, format string, args ...any) error {
 // decodes with UseNumber, or [Text]. Of objects and arrays it checks what
 // concerns them as a whole (kind, length, emptiness); their members are for
 // the caller to walk. The error is a *[Mismatch].
-func (m Matcher) Match(expected, actual any) error {
+func (m Matcher) Match(expected, actual any) error { return m.check(expected, actual) }
+
+// check is Match without a copy of the matcher.
+func (m *Matcher) check(expected, actual any) error {
 	switch m.Kind {
 	case Equality, Unordered, Values, EachKey, EachValue, ArrayContains:
 		return m.matchExample(expected, actual)
@@ -49,6 +52,8 @@ func (m Matcher) Match(expected, actual any) error {
 		return m.matchType(expected, actual)
 	case Tolerance:
 		return m.matchTolerance(expected, actual)
+	case Moment:
+		return m.matchMoment(expected, actual)
 	case Absent:
 		return mismatch(OfValue, "no such member")
 	case Null:
@@ -74,7 +79,7 @@ func (m Matcher) Match(expected, actual any) error {
 
 // matchExample holds a scalar to the example; of containers it holds only the
 // kind.
-func (m Matcher) matchExample(expected, actual any) error {
+func (m *Matcher) matchExample(expected, actual any) error {
 	if container(expected) || container(actual) {
 		return matchKind(expected, actual)
 	}
@@ -84,7 +89,7 @@ func (m Matcher) matchExample(expected, actual any) error {
 	return nil
 }
 
-func (m Matcher) matchType(expected, actual any) error {
+func (m *Matcher) matchType(expected, actual any) error {
 	if err := matchKind(expected, actual); err != nil {
 		return err
 	}
@@ -97,7 +102,7 @@ func (m Matcher) matchType(expected, actual any) error {
 	return nil
 }
 
-func (m Matcher) matchLength(n int) error {
+func (m *Matcher) matchLength(n int) error {
 	if m.Min != nil && n < *m.Min {
 		return mismatch(OfLength, "at least %d elements", *m.Min)
 	}
@@ -124,7 +129,7 @@ func article(kind string) string {
 	return "a " + kind
 }
 
-func (m Matcher) matchTolerance(expected, actual any) error {
+func (m *Matcher) matchTolerance(expected, actual any) error {
 	want, isNumber := rational(expected)
 	got, ok := rational(actual)
 	if !isNumber || !ok {
@@ -164,7 +169,7 @@ func matchNotEmpty(actual any) error {
 	return nil
 }
 
-func (m Matcher) matchStatus(actual any) error {
+func (m *Matcher) matchStatus(actual any) error {
 	text, _ := scalar(actual)
 	code, err := strconv.Atoi(text)
 	if err != nil {
@@ -185,7 +190,7 @@ func (m Matcher) matchStatus(actual any) error {
 }
 
 // matchNumber goes by the number's form: 1.0 is a decimal, not an integer.
-func (m Matcher) matchNumber(actual any) error {
+func (m *Matcher) matchNumber(actual any) error {
 	var form string
 	switch v := actual.(type) {
 	case json.Number:
@@ -219,7 +224,7 @@ func matchBoolean(actual any) error {
 }
 
 // matchText checks the matchers that read a value as text.
-func (m Matcher) matchText(actual any) error {
+func (m *Matcher) matchText(actual any) error {
 	text, ok := scalar(actual)
 	if !ok {
 		return mismatch(OfType, "text for the matcher %s", m.Kind)
@@ -247,7 +252,7 @@ func (m Matcher) matchText(actual any) error {
 	return nil
 }
 
-func (m Matcher) matchPattern(text string) error {
+func (m *Matcher) matchPattern(text string) error {
 	if m.pattern == nil {
 		return mismatch(OfValue, "text that matches %s", m.Value)
 	}
@@ -262,7 +267,7 @@ func (m Matcher) matchPattern(text string) error {
 
 // matchID holds identifiers to the example's kind. That each side uses them
 // consistently only the comparison of several answers can tell.
-func (m Matcher) matchID(expected, actual any) error {
+func (m *Matcher) matchID(expected, actual any) error {
 	if err := matchKind(expected, actual); err != nil {
 		return err
 	}
@@ -272,7 +277,7 @@ func (m Matcher) matchID(expected, actual any) error {
 	return nil
 }
 
-func (m Matcher) matchFormats(actual any) error {
+func (m *Matcher) matchFormats(actual any) error {
 	text, ok := scalar(actual)
 	if !ok {
 		return mismatch(OfType, "text of format %s", joinFormats(m.Formats))

@@ -39,6 +39,7 @@ func (r *runner) interaction(ctx context.Context, i contract.Interaction) Intera
 		}
 		r.judge(&out, i)
 		if out.Verdict != Differs || look == looks || !safe(i.Request.Method) || !pause(ctx) {
+			out.exhibit(i.Response)
 			return out
 		}
 	}

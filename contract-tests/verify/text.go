@@ -8,7 +8,9 @@ import (
 	"stranglerfig/contract-tests/compare"
 )
 
-// meaning tells what to do about a verdict.
+// Meaning tells in a phrase what a verdict says, empty where it says it itself.
+func (v Verdict) Meaning() string { return meaning[v] }
+
 var meaning = map[Verdict]string{
 	ServiceBug:    "the service does not honour the contract",
 	ContractWrong: "the monolith itself does not honour the contract: correct it, or sign the change off",
@@ -27,6 +29,9 @@ func (r Report) Text(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\n%s: %d passed, %d failed, %d pending, %d unreachable, %d not exercised\n",
 		r.Verdict, r.Passed, r.Failed, r.Pending, r.Unreachable, r.NotExercised)
+	if r.Seed != 0 {
+		fmt.Fprintf(&b, "generators drew from the seed %d\n", r.Seed)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -37,7 +42,7 @@ func (i Interaction) text(b *strings.Builder) {
 		pending = " (pending)"
 	}
 	fmt.Fprintf(b, "%-14s %s: %s%s\n", i.Verdict, i.Request, i.Description, pending)
-	if why := meaning[i.Verdict]; why != "" {
+	if why := i.Verdict.Meaning(); why != "" {
 		fmt.Fprintf(b, "  %s\n", why)
 	}
 	if i.Reason != "" {
@@ -45,7 +50,7 @@ func (i Interaction) text(b *strings.Builder) {
 	}
 	for _, r := range i.Results {
 		if r.Error != "" {
-			fmt.Fprintf(b, "  %s: %s\n", r.Target, r.Error)
+			fmt.Fprintf(b, "  %s: %s\n", r.Target, strings.ReplaceAll(r.Error, "\n", "\n    "))
 		}
 		differences(b, r.Target, r.Differences)
 	}

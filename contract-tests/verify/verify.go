@@ -111,7 +111,8 @@ type Interaction struct {
 	Verdict     Verdict              `json:"verdict"`
 	Reason      string               `json:"reason,omitempty"` // of not-exercised
 	Results     []Result             `json:"results,omitempty"`
-	Parity      []compare.Difference `json:"parity,omitempty"` // between the sides; Expected is the reference's
+	Example     *Exhibit             `json:"example,omitempty"` // the expected answer, if the verdict is not evidence
+	Parity      []compare.Difference `json:"parity,omitempty"`  // between the sides; Expected is the reference's
 }
 
 // Result is one target's part in an interaction.
@@ -121,6 +122,7 @@ type Result struct {
 	Status      int                  `json:"status,omitempty"`
 	Error       string               `json:"error,omitempty"` // why there is no answer
 	Differences []compare.Difference `json:"differences,omitempty"`
+	Answer      *Exhibit             `json:"answer,omitempty"` // if the interaction's verdict is not evidence
 
 	answer compare.Message
 }

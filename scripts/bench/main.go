@@ -1,6 +1,7 @@
 // Command bench measures what this toolkit costs, beside the plain way of
 // doing the same thing, in one run and with interleaved rounds.
 //
+//	go run ./scripts/bench compare [--rounds 5] [--each 300ms] [--json]
 //	go run ./scripts/bench data [--rows 1000000] [--rounds 3] [--json]
 //	go run ./scripts/bench data --database postgres [--rows 5000000] [--case copy,verify,decode,apply,pause]
 //	go run ./scripts/bench proxy [--case json,tls] [--peers nginx,haproxy] [--requests 20000] [--rounds 5] [--json]
@@ -25,8 +26,9 @@ import (
 
 // benches by the word that starts them.
 var benches = map[string]func(ctx context.Context, args []string, out, errs io.Writer) error{
-	"data":  data,
-	"proxy": proxy,
+	"compare": comparisons,
+	"data":    data,
+	"proxy":   proxy,
 }
 
 func main() {

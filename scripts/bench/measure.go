@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -74,9 +75,12 @@ func printJSON(out io.Writer, measures []measure) error {
 }
 
 // printTable prints a table for people.
-func printTable(out io.Writer, measures []measure) error {
+func printTable(out io.Writer, measures []measure) error { return printTableOf(out, "rows", measures) }
+
+// printTableOf prints a table of things that are not rows.
+func printTableOf(out io.Writer, things string, measures []measure) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "case\tname\trows\tvalue\tlowest to highest\tratio")
+	fmt.Fprintf(t, "case\tname\t%s\tvalue\tlowest to highest\tratio\n", things)
 	for _, m := range measures {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\n", m.Case, m.Name, m.Rows, amount(m.Value, m.Unit), m.between(), m.ratio())
 	}
@@ -93,8 +97,8 @@ func (m measure) between() string {
 
 func (m measure) ratio() string {
 	var parts []string
-	for name, r := range m.RatioTo {
-		parts = append(parts, fmt.Sprintf("%.2f of %s", r, name))
+	for _, name := range slices.Sorted(maps.Keys(m.RatioTo)) {
+		parts = append(parts, fmt.Sprintf("%.2f of %s", m.RatioTo[name], name))
 	}
 	if len(m.Ratios) > 0 {
 		parts = append(parts, fmt.Sprintf("(%.2f to %.2f by round)", m.Ratios[0], m.Ratios[len(m.Ratios)-1]))

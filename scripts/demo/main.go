@@ -26,10 +26,6 @@ import (
 	"stranglerfig/contract-tests/shop"
 )
 
-// enough is how many comparisons of a route the demo asks for before it
-// believes them.
-const enough int64 = 60
-
 func main() {
 	once := flag.Bool("once", false, "end after the story")
 	asJSON := flag.Bool("json", false, "print one JSON object as the last line")
@@ -74,9 +70,7 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		return false, err
 	}
 	defer drop()
-	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, Database: databases[0], BillingDatabase: databases[1], Edit: func(text string) string {
-		return text + fmt.Sprintf("shadow: {enough: %d}\n", enough)
-	}})
+	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, Database: databases[0], BillingDatabase: databases[1]})
 	if err != nil {
 		return false, err
 	}

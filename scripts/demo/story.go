@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -141,38 +140,36 @@ func (s *story) shadowReads(capability string) func(context.Context) error {
 }
 
 // shadowWait bounds how long enough comparisons may take.
-const shadowWait = 30 * time.Second
+const shadowWait = 90 * time.Second
 
-// awaitShadow waits until every read route has been compared often enough.
+// awaitShadow waits until the stop rule says of every read route that it has
+// been compared enough.
 func (s *story) awaitShadow(ctx context.Context, capability string) error {
-	deadline := time.Now().Add(shadowWait)
-	for {
-		c, err := s.capability(ctx, capability)
+	reads, err := s.readRoutes(ctx, capability)
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(shadowWait); ; {
+		found, err := s.shadows(ctx, capability)
 		if err != nil {
 			return err
 		}
-		done, count := 0, shadowCount{}
-		for _, n := range c.Shadow {
+		enough, count := 0, shadowCount{}
+		for _, n := range found.Routes {
 			count.Compared += n.Compared
 			count.Mismatched += n.Mismatched
-			if n.Compared >= enough {
-				done++
+			if n.Direction == "forward" && n.Stop.Enough {
+				enough++
 			}
 		}
-		reads := 0
-		for _, r := range c.Routes {
-			if !r.Writes {
-				reads++
-			}
-		}
-		if done >= reads {
+		if enough >= reads {
 			s.shadow.Compared += count.Compared
 			s.shadow.Mismatched += count.Mismatched
-			fmt.Fprintf(s.out, "  %d answers compared on %d routes, %d differ\n", count.Compared, reads, count.Mismatched)
+			fmt.Fprintf(s.out, "  %d answers compared on %d routes, %d differ: the stop rule says enough\n", count.Compared, reads, count.Mismatched)
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("only %d of %d routes were compared often enough within %s", done, reads, shadowWait)
+			return fmt.Errorf("only %d of %d routes were compared enough within %s", enough, reads, shadowWait)
 		}
 		rest(ctx, 200*time.Millisecond)
 		if ctx.Err() != nil {
@@ -181,17 +178,35 @@ func (s *story) awaitShadow(ctx context.Context, capability string) error {
 	}
 }
 
-func (s *story) capability(ctx context.Context, name string) (api.Capability, error) {
-	text, err := s.w.Strangler(ctx, "status", name, "--json")
+// shadows asks what was mirrored; a command that says "not enough" has said so.
+func (s *story) shadows(ctx context.Context, capability string) (api.Shadows, error) {
+	text, err := s.w.Strangler(ctx, "shadow", "status", capability, "--json")
+	var found api.Shadows
+	if jsonErr := json.Unmarshal([]byte(text), &found); jsonErr != nil {
+		return found, errors.Join(err, jsonErr)
+	}
+	return found, nil
+}
+
+// readRoutes counts a capability's read routes.
+func (s *story) readRoutes(ctx context.Context, capability string) (int, error) {
+	text, err := s.w.Strangler(ctx, "status", capability, "--json")
 	if err != nil {
-		return api.Capability{}, fmt.Errorf("%w\n%s", err, text)
+		return 0, fmt.Errorf("%w\n%s", err, text)
 	}
 	var st api.Status
 	if err := json.Unmarshal([]byte(text), &st); err != nil {
-		return api.Capability{}, err
+		return 0, err
 	}
-	i := slices.IndexFunc(st.Capabilities, func(c api.Capability) bool { return c.Name == name })
-	return st.Capabilities[i], nil
+	reads := 0
+	for _, c := range st.Capabilities {
+		for _, r := range c.Routes {
+			if !r.Writes {
+				reads++
+			}
+		}
+	}
+	return reads, nil
 }
 
 func (s *story) canary(ctx context.Context) error {

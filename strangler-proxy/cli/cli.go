@@ -68,7 +68,7 @@ func (e *env) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		e.initVerb(), e.serveVerb(), e.checkVerb(), e.explainVerb(), e.routesVerb(), e.statusVerb(), e.ownVerb(),
-		e.dataVerb(), e.canCutoverVerb(), e.switchVerb("cutover"), e.switchVerb("rollback"), e.contractVerb(), e.chaosVerb(), e.playbookVerb(), e.ledgerVerb(), e.evidenceVerb(),
+		e.dataVerb(), e.canCutoverVerb(), e.switchVerb("cutover"), e.switchVerb("rollback"), e.contractVerb(), e.shadowVerb(), e.chaosVerb(), e.playbookVerb(), e.ledgerVerb(), e.evidenceVerb(),
 	)
 	return root
 }

@@ -23,7 +23,7 @@ import (
 
 func (e *env) contractVerb() *cobra.Command {
 	cmd := group("contract", "Record contracts from live traffic, and verify them on both sides")
-	cmd.AddCommand(e.recordVerb(), e.contractVerifyVerb())
+	cmd.AddCommand(e.recordVerb(), e.contractVerifyVerb(), e.contractImportVerb(), e.contractReportVerb())
 	return cmd
 }
 
@@ -67,102 +67,6 @@ func (e *env) recordVerb() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "the contract file to write; default CAPABILITY.pact.json")
 	cmd.Flags().DurationVar(&length, "for", 10*time.Second, "how long to record")
 	return cmd
-}
-
-// verifyFlags are the flags of contract verify.
-type verifyFlags struct {
-	contract, target string
-	headers          []string
-	unsafe, states   bool
-	teardown         bool
-	statesURL        []string
-	strict           bool
-	concurrency      int
-	rates            []string
-	seed             uint64
-}
-
-func (e *env) contractVerifyVerb() *cobra.Command {
-	var f verifyFlags
-	cmd := verb("verify CAPABILITY", "Check the contract on the monolith and on the service",
-		`verify replays the contract against both sides and tells a service's bug from a
-contract that is wrong or stale. The result is filed as evidence.
-
-Without --unsafe only requests that read are sent. That is evidence enough for moving
-reads; a cutover also asks that the others were exercised. Interactions that write belong on a pair of applications set up for
-that, with databases of their own:
-
-  strangler contract verify billing --unsafe --states \
-      --target monolith=http://127.0.0.1:9900,service=http://127.0.0.1:9901`, cobra.ExactArgs(1),
-		func(cmd *cobra.Command, args []string) error { return e.verifyContract(cmd.Context(), args[0], f) })
-	cmd.Flags().StringVar(&f.contract, "contract", "", "the contract file; default the one in strangler.yaml")
-	cmd.Flags().StringVar(&f.target, "target", "monolith,service", "the sides to ask, each NAME or NAME=URL")
-	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "a header for every request, \"Name: value\" or \"TARGET/Name: value\"; ${NAME} is taken from the environment")
-	cmd.Flags().BoolVar(&f.unsafe, "unsafe", false, "send requests that write as well")
-	cmd.Flags().BoolVar(&f.states, "states", false, "set up provider states by POST /_states")
-	cmd.Flags().StringSliceVar(&f.statesURL, "states-url", nil, "where states are set up instead: a path, a URL, or TARGET=URL; implies --states")
-	cmd.Flags().BoolVar(&f.teardown, "teardown", false, "undo provider states afterwards; implies --states")
-	cmd.Flags().IntVar(&f.concurrency, "concurrency", 0, "interactions at a time, default 4; with --unsafe or --states always 1")
-	cmd.Flags().StringSliceVar(&f.rates, "rate", nil, "requests a second at most, for each side or as TARGET=N")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
-	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
-	return cmd
-}
-
-func (e *env) verifyContract(ctx context.Context, capability string, f verifyFlags) error {
-	cfg, err := e.load()
-	if err != nil {
-		return err
-	}
-	p, ok := cfg.Capability(capability)
-	if !ok {
-		return &api.Error{Text: fmt.Sprintf("no capability is called %q", capability), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
-	}
-	path := f.contract
-	if path == "" {
-		path = p.Contract
-	}
-	if path == "" {
-		return &api.Error{Text: capability + " declares no contract", Hint: fmt.Sprintf("strangler contract record %s --out %s.pact.json, then set capabilities.%s.contract", capability, capability, capability), Code: api.ExitNotEnough}
-	}
-	c, err := contract.Load(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return &api.Error{Text: "the contract " + path + " does not exist", Hint: fmt.Sprintf("strangler contract record %s --out %s", capability, path), Code: api.ExitNotEnough}
-	}
-	if err != nil {
-		return &api.Error{Text: err.Error(), Hint: "repair the file; nothing was sent", Code: api.ExitNo}
-	}
-	targets, err := f.complete(cfg, p)
-	if err != nil {
-		return err
-	}
-	report, err := verify.Run(ctx, verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
-		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed})
-	if err != nil {
-		return err
-	}
-	filed, err := e.fileContract(ctx, cfg, p, path, targets, report)
-	if err != nil {
-		return err
-	}
-	if e.json {
-		e.print(struct {
-			verify.Report
-			Filed string `json:"filed"`
-		}{report, filed})
-	} else {
-		if err := report.Text(e.out); err != nil {
-			return err
-		}
-		fmt.Fprintln(e.out, filed)
-	}
-	if code := report.ExitCode(); code != 0 {
-		if unauthorized(report) && !e.json {
-			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}'")
-		}
-		return codeError{code}
-	}
-	return nil
 }
 
 // unauthorized reports whether a side turned a request away for want of

@@ -187,6 +187,9 @@ func (e *env) statusVerb() *cobra.Command {
 		if s.Problem != "" {
 			fmt.Fprintf(e.out, "the file on disk is NOT in force:\n%s\n", indent(s.Problem))
 		}
+		if len(args) == 0 {
+			e.backends(s.Backends)
+		}
 		for _, c := range s.Capabilities {
 			e.capability(c)
 		}
@@ -227,9 +230,9 @@ func (e *env) capability(c api.Capability) {
 		fmt.Fprintln(e.out, line)
 	}
 	for _, s := range c.Shadow {
-		fmt.Fprintf(e.out, "  shadow %s: %d compared, %d differ, %d incomparable, %d dropped\n", s.Route, s.Compared, s.Mismatched, s.Incomparable, s.Dropped)
+		fmt.Fprintf(e.out, "  shadow %s, %s: %d compared, %d differ, %d incomparable, %d dropped; %s\n", s.Route, s.Direction, s.Compared, s.Mismatched, s.Incomparable, s.Dropped, stopText(s))
 		for _, d := range s.Differences {
-			fmt.Fprintf(e.out, "    %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.Times, d.Kind, d.Path, d.Expected, d.Actual, d.Example)
+			fmt.Fprintf(e.out, "    %s  %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.ID, d.Times, d.Kind, d.Path, d.Expected, d.Actual, d.Example)
 		}
 	}
 	for _, g := range c.Gates {

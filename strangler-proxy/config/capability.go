@@ -50,6 +50,7 @@ func (p *parser) capability(key, n *yaml.Node) Capability {
 		},
 		"log_budget": p.size(where+".log_budget", &c.LogBudget),
 		"writers":    func(_, v *yaml.Node) { c.Writers = p.list(where+".writers", v) },
+		"shadow":     func(_, v *yaml.Node) { p.capabilityShadow(where+".shadow", v, &c) },
 		"waive":      func(_, v *yaml.Node) { c.Waivers = p.waivers(where+".waive", v) },
 	})
 	if c.Service.URL == "" && n.Kind == yaml.MappingNode && !p.mentions(where+".service") {
@@ -104,6 +105,7 @@ func (p *parser) routes(capability, where string, n *yaml.Node) []route.Route {
 			p.each(where+" "+r.ID, v, field{
 				"owner":         func(_, v *yaml.Node) { word = v },
 				"writes":        p.either(where+" "+r.ID+" writes", &r.Writes, "false", "true"),
+				"shadow":        func(_, v *yaml.Node) { p.routeShadow(where+" "+r.ID+" shadow", v, r.ID) },
 				"encoded_slash": p.either(where+" "+r.ID+" encoded_slash", &r.EncodedSlash, "false", "true"),
 			})
 			if word == nil {
@@ -164,7 +166,7 @@ func (p *parser) waivers(where string, n *yaml.Node) []Waiver {
 			p.problem(item.Line, where+": a waiver names its reason and who answers for it (by)", "")
 		}
 		var err error
-		if w.Until, err = parseUntil(until); err != nil {
+		if w.Until, err = ParseUntil(until); err != nil {
 			p.problem(item.Line, fmt.Sprintf("%s: until %q: accepted are a date such as 2030-01-31 and a time such as 2030-01-31T12:00:00Z", where, until), "")
 		}
 		all = append(all, w)
@@ -172,8 +174,8 @@ func (p *parser) waivers(where string, n *yaml.Node) []Waiver {
 	return all
 }
 
-// parseUntil reads a date, which lasts to its end in UTC, or a time.
-func parseUntil(text string) (time.Time, error) {
+// ParseUntil reads a date, which lasts to its end in UTC, or a time.
+func ParseUntil(text string) (time.Time, error) {
 	if day, err := time.Parse(time.DateOnly, text); err == nil {
 		return day.AddDate(0, 0, 1), nil
 	}

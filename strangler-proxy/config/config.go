@@ -53,14 +53,6 @@ type Hold struct {
 	Wait     time.Duration
 }
 
-// Shadow bounds mirroring and says when it is enough.
-type Shadow struct {
-	Queue   int   // mirrored requests waiting
-	Body    int64 // bytes compared of each answer
-	Enough  int   // comparisons without a mismatch that a gate asks for
-	Timeout time.Duration
-}
-
 // Evidence says how long a proof holds.
 type Evidence struct{ MaxAge time.Duration }
 
@@ -82,7 +74,12 @@ type Capability struct {
 	Writers   []string // applications that are known to write the data
 	Contract  string   // path of the contract file; empty where there is none
 	Waivers   []Waiver
-	Line      int
+	Shadow    Mirroring            // how its routes are judged
+	Judged    map[string]Mirroring // route -> how it is, where it says so itself
+	// Isolated is a second instance of the service with a database of its own,
+	// which gets copies of writes; nil where none is declared.
+	Isolated *Backend
+	Line     int
 }
 
 // CopyLimits say how a copy spares the databases; zero is the default.

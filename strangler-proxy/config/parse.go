@@ -22,12 +22,12 @@ import (
 // Parse checks the text of a file. env looks up ${NAME}; path is used in
 // messages and to resolve relative paths.
 func Parse(path string, raw []byte, env func(string) (string, bool)) (*Config, error) {
-	p := &parser{env: env, moving: map[string]bool{}, cfg: &Config{
+	p := &parser{env: env, moving: map[string]bool{}, tunings: map[string]tuning{}, routeTunings: map[string]tuning{}, cfg: &Config{
 		Path: path, Listen: ":8080", Admin: Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
 		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Tracing: Tracing{Service: "strangler", Sample: 1}, Limits: defaultLimits(),
 		Hold:     Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second},
 		Drain:    10 * time.Second,
-		Shadow:   Shadow{Queue: 256, Body: 256 << 10, Enough: 100, Timeout: 5 * time.Second},
+		Shadow:   defaultShadow(),
 		Evidence: Evidence{MaxAge: 24 * time.Hour},
 	}}
 	var doc, more yaml.Node
@@ -72,6 +72,10 @@ type parser struct {
 	cfg      *Config
 	problems []Problem
 	moving   map[string]bool // capabilities that declare data, well or not
+
+	tuning       tuning            // of mirroring, by the file
+	tunings      map[string]tuning // by capabilities
+	routeTunings map[string]tuning // by routes
 }
 
 func (p *parser) problem(line int, text, hint string) {
@@ -264,12 +268,7 @@ func (p *parser) root(n *yaml.Node) {
 		},
 		"redact": func(_, v *yaml.Node) { c.Redact = p.list("redact", v) },
 		"drain":  p.duration("drain", &c.Drain),
-		"shadow": func(_, v *yaml.Node) {
-			p.each("shadow", v, field{
-				"queue": number(p, "shadow.queue", &c.Shadow.Queue), "body": number(p, "shadow.body", &c.Shadow.Body),
-				"enough": number(p, "shadow.enough", &c.Shadow.Enough), "timeout": p.duration("shadow.timeout", &c.Shadow.Timeout),
-			})
-		},
+		"shadow": func(_, v *yaml.Node) { p.shadow(v) },
 		"evidence": func(_, v *yaml.Node) {
 			p.each("evidence", v, field{"max_age": p.duration("evidence.max_age", &c.Evidence.MaxAge)})
 		},
@@ -359,6 +358,7 @@ func (p *parser) links(n *yaml.Node) {
 // across checks what no single part can see.
 func (p *parser) across() {
 	c := p.cfg
+	p.judge()
 	p.agree()
 	if _, problems := route.Compile(c.AllRoutes(), c.Paths()); len(problems) > 0 {
 		for _, q := range problems {

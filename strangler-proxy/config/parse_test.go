@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stranglerfig/contract-tests/sequential"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/route"
 )
@@ -116,7 +117,10 @@ func TestASmallFileHasDefaultsForTheRest(t *testing.T) {
 			Breaker:  config.Breaker{Failures: 5, Pause: 500 * time.Millisecond},
 		},
 		Hold: config.Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second}, Drain: 10 * time.Second,
-		Shadow:   config.Shadow{Queue: 256, Body: 256 << 10, Enough: 100, Timeout: 5 * time.Second},
+		Shadow: config.Shadow{
+			Queue: 256, Body: 256 << 10, Timeout: 5 * time.Second,
+			Mirroring: config.Mirroring{Rule: sequential.Default(), Latency: config.LatencyWarn, Slower: 0.5, Reverse: 10},
+		},
 		Evidence: config.Evidence{MaxAge: 24 * time.Hour},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {

@@ -27,7 +27,7 @@ capabilities:
 		{"double_slash: distinct, trailing_slash: distinct", "double_slash: same", route.Profile{DoubleSlash: route.Same, TrailingSlash: route.Distinct}, route.Profile{TrailingSlash: route.Distinct}},
 		{"encoded_slash: refuse", "encoded_slash: distinct", route.Profile{EncodedSlash: route.Distinct}, route.Profile{}},
 	} {
-		c, err := config.Parse("strangler.yaml", fmt.Appendf(nil, text, row.monolith, row.service, false), nobody)
+		c, err := config.Parse("strangler.yaml", fmt.Appendf(nil, text, row.monolith, row.service, false), nowhere)
 		if err != nil {
 			t.Errorf("%s beside %s: %v", row.monolith, row.service, err)
 			continue
@@ -36,10 +36,10 @@ capabilities:
 			t.Errorf("%s beside %s: the service reads %+v and requests are routed by %+v; want %+v and %+v", row.monolith, row.service, got, c.Paths(), row.want, row.routed)
 		}
 	}
-	_, err := config.Parse("strangler.yaml", fmt.Appendf(nil, text, "encoded_slash: same", "", true), nobody)
+	_, err := config.Parse("strangler.yaml", fmt.Appendf(nil, text, "encoded_slash: same", "", true), nowhere)
 	if err == nil || !strings.Contains(err.Error(), "encoded_slash: true has no effect") {
 		t.Errorf("a route that keeps what is brought into one form: %v", err)
 	}
 }
 
-func nobody(string) (string, bool) { return "", false }
+func nowhere(string) (string, bool) { return "", false }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // newBackend makes a backend as the config declares it.
-func newBackend(n named) (*upstream.Backend, error) {
+func newBackend(n named, log *slog.Logger) (*upstream.Backend, error) {
 	secure, err := backendTLS(n.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("%s: tls: %w", n.name, err)
@@ -24,7 +25,7 @@ func newBackend(n named) (*upstream.Backend, error) {
 		Timeouts: upstream.Timeouts{Dial: n.Timeouts.Dial, Answer: orUnbounded(n.Timeouts.Answer), Idle: orUnbounded(n.Timeouts.Idle)},
 		Limits:   upstream.Limits{Connections: n.Limits.Connections, Requests: n.Limits.Requests},
 		Breaker:  upstream.BreakerOptions{Failures: n.Breaker.Failures, Pause: n.Breaker.Pause},
-		Health:   upstream.Health{Path: n.Health, Interval: n.HealthInterval},
+		Health:   upstream.Health{Path: n.Health, Interval: n.HealthInterval}, Log: log,
 	})
 }
 

@@ -17,6 +17,7 @@ func TestWhatIsSaidAboutClientsNeedsARestart(t *testing.T) {
 		"trusted_proxies": "trusted_proxies: 10.0.0.0/8",
 		"forwarded":       "forwarded: both",
 		"request_id":      "request_id: off",
+		"tracing":         "tracing: {endpoint: \"http://127.0.0.1:4318\"}",
 		"limits":          "limits: {idle: 1m}",
 	} {
 		s.save(func(s *shop) { s.more = text + "\n" })

@@ -84,6 +84,8 @@ type Control struct {
 	// those whose words could not be saved in the file.
 	publications int
 	unwritten    map[string]bool
+	retired      map[string]bool          // capability -> its move is, or is being, completed
+	allowances   map[string]api.Allowance // difference -> the last word about it
 
 	ctx    context.Context
 	stop   context.CancelFunc
@@ -115,7 +117,7 @@ func Start(ctx context.Context, o Options) (*Control, error) {
 	}
 	c := &Control{
 		o: o, started: time.Now(), ledger: led, registry: prometheus.NewRegistry(), links: chaos.NewLinks(),
-		raw: raw, backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{},
+		raw: raw, backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{}, retired: map[string]bool{}, allowances: map[string]api.Allowance{},
 		nudge: make(chan struct{}, 1), failed: make(chan error, 2),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -154,7 +156,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
 	c.build(cfg, metrics)
-	if err := c.remember(ctx, cfg); err != nil {
+	if err := errors.Join(c.remember(ctx, cfg), c.rememberAllowances(ctx)); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
 	for _, l := range cfg.Links {
@@ -172,16 +174,12 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 
 // build makes the parts and wires them.
 func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
-	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBackendMetrics(c.inForce))
 	bounds := engine.Bounds{Requests: cfg.Hold.Requests, Bytes: cfg.Hold.Bytes, Wait: cfg.Hold.Wait}
 	c.probes = newProbes()
 	c.recorder = &recorder{}
 	c.faults = &faults{control: c, active: map[string]*fault{}}
-	c.shadow = shadow.New(shadow.Options{
-		Queue: cfg.Shadow.Queue, Body: cfg.Shadow.Body, Timeout: cfg.Shadow.Timeout, Metrics: c.registry, Backends: c.sides,
-		Owner:  c.leader,
-		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
-	})
+	c.shadow = c.newShadow(cfg)
 	c.proxy = proxy.New(proxy.Options{
 		Log: c.access, Metrics: metrics, Key: []byte(c.token), Bounds: bounds,
 		Limits: proxy.Limits{
@@ -192,7 +190,7 @@ func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 		},
 		Forwarding: proxy.Forwarding{Trusted: cfg.Trusted, Style: proxy.Style(cfg.Forwarded), RequestID: cfg.RequestID},
 		Synced:     func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
-		Observers:  []proxy.Observer{c.shadow, c.recorder}, Tracer: c.tracer,
+		Observers:  []proxy.Observer{c.shadow, c.recorder}, Capture: int(max(cfg.Shadow.Body, recorded)), Tracer: c.tracer,
 	})
 	c.engine = engine.New(engine.Options{
 		Ledger: c.ledger, Routes: c.proxy, Log: c.o.Log, Bounds: bounds, At: c.o.At, Published: c.published,

@@ -26,6 +26,7 @@ type shop struct {
 	t                 testing.TB
 	monolith, service *httptest.Server
 	build             atomic.Value // of the service
+	breaks            atomic.Bool  // the service hangs up on requests
 	path              string       // of the file
 	routes, more      string       // of billing, in the file
 	listen            string
@@ -51,7 +52,12 @@ func (s *shop) application(name string) *httptest.Server {
 			io.WriteString(w, name+"\n")
 		}
 	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		if name == "service" && s.breaks.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(w, name)
+	})
 	server := httptest.NewServer(mux)
 	s.t.Cleanup(server.Close)
 	return server
@@ -90,9 +96,11 @@ type server struct {
 	api *api.Client
 }
 
-func (s *shop) start() *server {
+func (s *shop) start() *server { return s.startLogging(slog.New(slog.DiscardHandler)) }
+
+func (s *shop) startLogging(log *slog.Logger) *server {
 	s.t.Helper()
-	c, err := Start(s.t.Context(), Options{Config: s.path, Log: slog.New(slog.DiscardHandler)})
+	c, err := Start(s.t.Context(), Options{Config: s.path, Log: log})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -341,8 +341,6 @@ func (c *Control) subject(ctx context.Context, p *config.Capability) (ledger.Sub
 	if s.ServiceBuild, err = c.buildOf(ctx, p, change.Service); err != nil {
 		return s, err
 	}
-	if c.probes.changed(p.Name, s) {
-		c.shadow.Forget(p.Name) // what was compared is not there any more
-	}
+	c.bindShadow(p.Name, s)
 	return s, nil
 }

@@ -46,6 +46,9 @@ func (c *Control) handler() http.Handler {
 	v1.POST("/reload", c.postReload)
 	v1.POST("/evidence", c.postEvidence)
 	v1.POST("/record", c.postRecord)
+	v1.GET("/shadow/:capability", c.getShadow)
+	v1.POST("/shadow/:capability/restart", c.postRestart)
+	v1.POST("/shadow/allow", c.postAllow)
 	v1.PUT("/chaos/faults/:link", c.putFault)
 	v1.DELETE("/chaos/faults/:link", func(x echo.Context) error {
 		if err := c.faults.heal(x.Param("link")); err != nil {

@@ -194,7 +194,11 @@ func (c *Control) complete(ctx context.Context, p *config.Capability, q api.Oper
 			}
 		}
 	}
+	if q.Confirm == p.Name {
+		c.retire(p.Name, true) // before the tables go that the monolith would be asked for
+	}
 	if err := c.engine.Complete(ctx, p.Name, q.Confirm); err != nil {
+		c.retire(p.Name, c.over(ctx, p))
 		return nil, err
 	}
 	return c.dataStatus(ctx, p)

@@ -36,6 +36,9 @@ func (c *Control) admit(ctx context.Context, cfg *config.Config) {
 				continue
 			}
 			if c.over(ctx, p) {
+				c.mu.Lock()
+				c.retired[p.Name] = true
+				c.mu.Unlock()
 				actual[r.ID] = ownerWord(change.Service)
 				why[r.ID] = "the move is complete: the monolith's tables are retired"
 				continue
@@ -205,7 +208,14 @@ func (c *Control) obey(cfg *config.Config) {
 		Capabilities: map[string]proxy.Capability{}, Manners: c.manners(cfg),
 	}
 	for _, p := range cfg.Capabilities {
-		s.Capabilities[p.Name] = proxy.Capability{Service: c.backends[p.Service.Key()], CanaryBy: p.CanaryBy, Data: p.Data != nil}
+		one := proxy.Capability{
+			Service: c.backends[p.Service.Key()], CanaryBy: p.CanaryBy, Data: p.Data != nil,
+			Isolated: p.Isolated != nil,
+		}
+		if !c.retired[p.Name] {
+			one.Reverse = p.Shadow.Reverse
+		}
+		s.Capabilities[p.Name] = one
 	}
 	c.proxy.Obey(s)
 }

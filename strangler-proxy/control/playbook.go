@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/shadow"
 )
 
 // facts are what the playbook decides by.
@@ -71,13 +72,13 @@ func rungs(f facts) []rung {
 		{name: "the data is copied and followed", applies: f.data, done: beyond(state, "catching-up"), text: lag(f.status.Data), command: run(following(state))},
 		{name: "both sides are proven equal", applies: f.data, done: gates["verify"].Open() || state == "complete", text: verifyText(state, gates["verify"].Text), command: run("data verify")},
 		{name: "both sides fulfil the contract", applies: true, done: gates["contract"].Open(), text: gates["contract"].Text, command: run("contract verify")},
-		{name: "reads are shadowed and match", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "canary") || open(f.routeGates[r.ID], "shadow") }), text: shadowText(f.status.Shadow), command: firstOf(ownCommand(reads, "monolith", "shadow"), run("status")), needs: notShadow(f.routeGates)},
+		{name: "reads are shadowed and match", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "canary") || open(f.routeGates[r.ID], "shadow") }), text: shadowText(f.status.Shadow), command: firstOf(ownCommand(reads, "monolith", "shadow"), run("shadow status")), needs: notShadow(f.routeGates)},
 		{name: "reads are canaried", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "canary") }), command: ownCommand(reads, "shadow", "canary 10%")},
 		{name: "reads belong to the service", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "service") }), command: ownCommand(reads, "canary", "service"), needs: merge(f.routeGates)},
 		{name: "the cutover is rehearsed", applies: f.data && len(writes) > 0, done: gates["rehearsal"].Open() || moved, text: gates["rehearsal"].Text, command: run("data rehearse")},
 		{name: "writes and data belong to the service", applies: f.data && len(writes) > 0, done: moved, text: owner(f.status), command: run("cutover"), needs: f.status.Gates},
 		{name: "writes belong to the service", applies: !f.data && len(writes) > 0, done: all(writes, func(r api.Route) bool { return r.Actual == "service" }), command: ownCommand(writes, "", "service"), needs: f.status.Gates},
-		{name: "the move is completed, after which there is no rollback", applies: f.data, done: state == "complete", text: completeText(state, f.name), command: run("data complete") + " --confirm " + f.name},
+		{name: "the move is completed, after which there is no rollback", applies: f.data, done: state == "complete", text: completeText(state, f.name, f.status.Shadow), command: run("data complete") + " --confirm " + f.name},
 	}
 }
 
@@ -201,11 +202,35 @@ func lag(d *api.Data) string {
 
 func shadowText(shadows []api.Shadow) string {
 	var compared, mismatched int64
+	missing := 0
 	for _, s := range shadows {
+		if s.Direction != string(shadow.Forward) {
+			continue
+		}
 		compared += s.Compared
 		mismatched += s.Mismatched
+		missing += s.Stop.Missing
 	}
-	return fmt.Sprintf("%d compared, %d differ", compared, mismatched)
+	text := fmt.Sprintf("%d compared, %d differ", compared, mismatched)
+	if missing > 0 {
+		text += fmt.Sprintf(", %d more are asked for", missing)
+	}
+	return text
+}
+
+// reverseText says what was found on reads that were mirrored back.
+func reverseText(shadows []api.Shadow) string {
+	var compared, mismatched int64
+	for _, s := range shadows {
+		if s.Direction == string(shadow.Reverse) {
+			compared += s.Compared
+			mismatched += s.Mismatched
+		}
+	}
+	if compared == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d reads mirrored back to the monolith, %d differ", compared, mismatched)
 }
 
 func owner(c api.Capability) string {
@@ -219,9 +244,9 @@ func verifyText(state, text string) string {
 	return text
 }
 
-func completeText(state, name string) string {
+func completeText(state, name string, shadows []api.Shadow) string {
 	if state == "complete" {
 		return "the monolith's tables were renamed"
 	}
-	return "the reverse feed runs until then; strangler rollback " + name + " loses nothing"
+	return "the reverse feed runs until then; strangler rollback " + name + " loses nothing" + reverseText(shadows)
 }

@@ -8,16 +8,13 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"stranglerfig/migrations/ledger"
 )
 
 // probes remembers answers of backends for a moment, so that looking at the
 // gates every second does not ask them every time.
 type probes struct {
-	mu       sync.Mutex
-	known    map[string]probe
-	subjects map[string]ledger.Subject // capability -> the last one seen
+	mu    sync.Mutex
+	known map[string]probe
 }
 
 type probe struct {
@@ -32,7 +29,7 @@ const (
 )
 
 func newProbes() *probes {
-	return &probes{known: map[string]probe{}, subjects: map[string]ledger.Subject{}}
+	return &probes{known: map[string]probe{}}
 }
 
 // ask returns the remembered answer, or asks.
@@ -57,15 +54,6 @@ func (p *probes) forget() {
 	p.mu.Lock()
 	clear(p.known)
 	p.mu.Unlock()
-}
-
-// changed notes what there is now and reports whether it was another before.
-func (p *probes) changed(capability string, now ledger.Subject) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	before, known := p.subjects[capability]
-	p.subjects[capability] = now
-	return known && before != now
 }
 
 // ContractDigest names the contents of a contract file.

@@ -200,7 +200,7 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool,
 	c.mu.Unlock()
 	c.admit(ctx, cfg)
 	c.obey(cfg)
-	c.fileMismatches(ctx, cfg)
+	c.lookAtShadows(ctx, cfg)
 	c.forgetBackends(cfg)
 	if saved && !first {
 		c.followWriteWords(before, cfg, switches)
@@ -219,6 +219,9 @@ func namedBackends(cfg *config.Config) map[string]named {
 	all := map[string]named{cfg.Monolith.Key(): {cfg.Monolith, "the monolith"}}
 	for _, p := range cfg.Capabilities {
 		all[p.Service.Key()] = named{p.Service, "the service " + p.Name}
+		if p.Isolated != nil {
+			all[p.Isolated.Key()] = named{*p.Isolated, "the isolated store of " + p.Name}
+		}
 	}
 	return all
 }
@@ -231,7 +234,7 @@ func (c *Control) connect(cfg *config.Config) error {
 		if c.backends[key] != nil {
 			continue
 		}
-		b, err := newBackend(n)
+		b, err := newBackend(n, c.o.Log)
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ func (c *Control) Status(ctx context.Context) api.Status {
 	c.mu.Lock()
 	s := api.Status{Config: cfg.Path, Problem: c.problem, Listen: c.URL, PID: os.Getpid(), Since: c.started}
 	c.mu.Unlock()
+	s.Backends = c.backendStatus()
 	for i := range cfg.Capabilities {
 		s.Capabilities = append(s.Capabilities, c.capability(ctx, &cfg.Capabilities[i]))
 	}
@@ -74,24 +75,6 @@ func (c *Control) routes(p *config.Capability) []api.Route {
 		out := api.Route{ID: r.ID, Capability: p.Name, Writes: r.Writes, Wanted: r.Owner.String(), Actual: c.actual[r.ID].String()}
 		if out.Wanted != out.Actual {
 			out.Why = c.why[r.ID]
-		}
-		all = append(all, out)
-	}
-	return all
-}
-
-func (c *Control) shadows(capability string) []api.Shadow {
-	var all []api.Shadow
-	for _, n := range c.shadow.Counts() {
-		if n.Capability != capability {
-			continue
-		}
-		out := api.Shadow{Route: n.Route, Compared: n.Compared, Mismatched: n.Mismatched, Incomparable: n.Incomparable, Dropped: n.Dropped, More: n.More}
-		for _, d := range n.Differences {
-			out.Differences = append(out.Differences, api.Difference{
-				Times: d.Times, Example: d.Example, Path: d.Difference.Path, Kind: string(d.Difference.Kind),
-				Expected: d.Difference.Expected, Actual: d.Difference.Actual, Fingerprint: d.Fingerprint,
-			})
 		}
 		all = append(all, out)
 	}

@@ -26,28 +26,60 @@ type Details struct {
 	Report   verify.Report          `json:"report"`
 }
 
-// ContractDetails are the details of a report, with the values that its
-// differences quote cleaned.
+// ContractDetails are the details of a report, cleaned, with as many of its
+// differences as a reader looks at and without the answers.
 func ContractDetails(r verify.Report, clean Cleaner) (json.RawMessage, error) {
+	r = Clean(r.Brief(), clean)
+	for n, i := range r.Interactions {
+		r.Interactions[n].Parity = first(i.Parity)
+		for k, result := range i.Results {
+			i.Results[k].Differences = first(result.Differences)
+		}
+	}
+	return json.Marshal(Details{Verdicts: r.Verdicts(), Report: r})
+}
+
+// Clean returns a report without secrets in what it quotes of the sides'
+// answers.
+func Clean(r verify.Report, clean Cleaner) verify.Report {
 	interactions := make([]verify.Interaction, len(r.Interactions))
 	for n, i := range r.Interactions {
 		i.Request, i.Reason = clean.Text(i.Request), clean.Text(i.Reason)
 		i.Parity = cleaned(i.Parity, clean)
+		i.Example = cleanExhibit(i.Example, clean)
 		results := make([]verify.Result, len(i.Results))
 		for k, result := range i.Results {
-			result.Error = clean.Text(result.Error)
+			result.Error, result.Sent = clean.Text(result.Error), clean.Value("", result.Sent)
 			result.Differences = cleaned(result.Differences, clean)
+			result.Answer = cleanExhibit(result.Answer, clean)
 			results[k] = result
 		}
 		i.Results = results
 		interactions[n] = i
 	}
 	r.Interactions = interactions
-	return json.Marshal(Details{Verdicts: r.Verdicts(), Report: r})
+	return r
+}
+
+func cleanExhibit(e *verify.Exhibit, clean Cleaner) *verify.Exhibit {
+	if e == nil {
+		return nil
+	}
+	c := *e
+	c.Header, c.Body = cleanFields(e.Header, clean), clean.Text(e.Body)
+	return &c
 }
 
 // kept bounds how many differences of one answer are kept.
 const kept = 10
+
+// first cuts a list of differences and counts the rest.
+func first(list []compare.Difference) []compare.Difference {
+	if len(list) <= kept {
+		return list
+	}
+	return append(slices.Clone(list[:kept]), compare.Difference{Kind: compare.More, Actual: strconv.Itoa(len(list) - kept)})
+}
 
 var lastName = regexp.MustCompile(`([^.\[\]'"]+)['"\]]*(?:\[[\d*]+\])*$`)
 
@@ -62,10 +94,6 @@ func placeName(path string) string {
 // cleaned cleans the values of differences: by the name of their place, such as
 // $.body.user.password, else by their looks.
 func cleaned(list []compare.Difference, clean Cleaner) []compare.Difference {
-	if len(list) > kept {
-		more := compare.Difference{Kind: compare.More, Actual: strconv.Itoa(len(list) - kept)}
-		list = append(slices.Clone(list[:kept]), more)
-	}
 	out := make([]compare.Difference, len(list))
 	for n, d := range list {
 		name := placeName(d.Path)

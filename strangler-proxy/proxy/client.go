@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash/fnv"
 	"hash/maphash"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -20,6 +22,7 @@ type identity struct {
 	canaryKey string // "" where the client has none yet
 	ids       [2]uint64
 	n         int
+	lasting   uint64 // of what the client is recognised by first, the same in every process
 }
 
 // known returns what a client is recognised by for reading its own writes: any
@@ -37,6 +40,7 @@ var seed = maphash.MakeSeed()
 func (p *Proxy) identify(r *asked, by string) (who identity) {
 	if key := declaredKey(r, by); key != "" {
 		who.canaryKey = key
+		who.lasting = lasting(key)
 		who.add(key)
 		return who
 	}
@@ -46,12 +50,20 @@ func (p *Proxy) identify(r *asked, by string) (who identity) {
 	if who.canaryKey != "" {
 		who.add(who.canaryKey)
 	}
-	if credentials := r.fields.Header("Authorization"); credentials != "" {
-		who.add(credentials)
-	} else {
-		who.add(r.client)
+	other := r.fields.Header("Authorization")
+	if other == "" {
+		other = r.client
 	}
+	who.add(other)
+	who.lasting = lasting(other)
 	return who
+}
+
+// lasting hashes by FNV-1a.
+func lasting(text string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, text)
+	return h.Sum64()
 }
 
 // declaredKey returns the value of the declared key, or "".

@@ -161,7 +161,7 @@ func (c *conn) capture() {
 	if c.observers = c.proxy.wanting(&c.flight); c.observers == nil {
 		return
 	}
-	c.wantBody, c.wantAnswer = &capture{}, &capture{}
+	c.wantBody, c.wantAnswer = c.proxy.newCapture(), c.proxy.newCapture()
 	if c.body.done {
 		c.wantBody.end()
 	}
@@ -172,7 +172,7 @@ func (c *conn) capture() {
 // show lets observers see the exchange.
 func (c *conn) show() {
 	if c.observers != nil && c.answered != nil {
-		c.proxy.observe(c.observers, &c.flight, exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer))
+		c.proxy.observe(c.observers, &c.flight, c.proxy.exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer))
 	}
 }
 

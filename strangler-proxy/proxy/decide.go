@@ -127,7 +127,7 @@ func (p *Proxy) decide(ctx context.Context, f *flight) error {
 		if err != nil {
 			return err
 		}
-		f.inside = c.gate
+		f.inside, passed.Isolated = c.gate, c.Isolated
 		f.decision = route.Decide(f.route, f.asked.method, client, passed)
 	}
 	f.target, f.other = f.obeyed.Monolith, nil
@@ -143,9 +143,10 @@ func (p *Proxy) decide(ctx context.Context, f *flight) error {
 // state returns what decisions about a capability depend on now.
 func (p *Proxy) state(c *capability) route.Capability {
 	if !c.Data {
-		return route.Capability{}
+		return route.Capability{Isolated: c.Isolated}
 	}
 	state := c.gate.now()
+	state.Reverse, state.Isolated = c.Reverse, c.Isolated
 	state.Stale = time.Since(p.o.Synced(c.name, state.Owner)) > p.o.StaleAfter
 	return state
 }
@@ -162,6 +163,9 @@ func (p *Proxy) client(f *flight, owner change.Side, give bool) route.Client {
 	var c route.Client
 	if f.capability.Data {
 		c.Fresh = f.capability.fresh.is(who.known(), p.o.Synced(f.capability.name, owner))
+	}
+	if f.capability.Reverse > 0 {
+		c.Chance = rand.IntN(10_000)
 	}
 	switch stage {
 	case route.Shadow:

@@ -39,6 +39,7 @@ func (t forwarder) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, nil
 	}
 	f.fellBack = why
+	f.target.FellBack()
 	t.p.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	return askAgain(f.other, r.Clone(r.Context()))
 }

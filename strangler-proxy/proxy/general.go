@@ -160,8 +160,8 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 		p.reverse.ServeHTTP(w, in)
 		return
 	}
-	body := &teeBody{ReadCloser: r.Body, to: &capture{}}
-	w.capture = &capture{}
+	body := &teeBody{ReadCloser: r.Body, to: p.newCapture()}
+	w.capture = p.newCapture()
 	if r.Body == nil || r.Body == http.NoBody {
 		body.to.end()
 	} else {
@@ -171,7 +171,7 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 	p.o.Forwarding.set(header, f)
 	p.reverse.ServeHTTP(w, in) // panics where the answer is broken off
 	w.capture.end()
-	p.observe(wanting, f, exchangeOf(f, header, w.Header().Clone(), body.to, w.capture))
+	p.observe(wanting, f, p.exchangeOf(f, header, w.Header().Clone(), body.to, w.capture))
 }
 
 // reverseProxy makes what forwards over net/http.

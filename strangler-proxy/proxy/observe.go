@@ -22,6 +22,7 @@ type Observer interface {
 // Exchange is a captured request with its answer.
 type Exchange struct {
 	Route      *route.Route // nil where none is declared
+	Client     uint64       // hash of what the client is recognised by, the same after a restart
 	Decision   route.Decision
 	Method     string
 	Path       string // canonical
@@ -32,13 +33,13 @@ type Exchange struct {
 	Status     int
 	Answer     http.Header
 	AnswerBody []byte
-	Truncated  bool // a body was longer than [CaptureLimit], or not wanted to its end
+	Truncated  bool // a body was longer than Options.Capture, or not wanted to its end
 	At         time.Time
 	Took       time.Duration
 	Span       *trace.Span // of the request; nil where there is none
 }
 
-// CaptureLimit bounds each captured body, in bytes.
+// CaptureLimit bounds each captured body, in bytes, where the options do not.
 const CaptureLimit = 256 << 10
 
 // wanting lists who wants to see a flight's exchange.
@@ -52,7 +53,7 @@ func (p *Proxy) wanting(f *flight) (who []Observer) {
 }
 
 // exchangeOf makes of a flight what observers see.
-func exchangeOf(f *flight, header, answer http.Header, body, answered *capture) *Exchange {
+func (p *Proxy) exchangeOf(f *flight, header, answer http.Header, body, answered *capture) *Exchange {
 	x := &Exchange{
 		Route: f.route, Decision: f.decision, Method: f.asked.method, Path: f.path, Query: f.asked.query, Host: f.asked.host,
 		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun), Span: f.span,
@@ -61,6 +62,10 @@ func exchangeOf(f *flight, header, answer http.Header, body, answered *capture) 
 	x.Body, sentWhole = body.taken()
 	x.AnswerBody, answeredWhole = answered.taken()
 	x.Truncated = !sentWhole || !answeredWhole
+	if f.capability != nil {
+		who := p.identify(&f.asked, f.capability.CanaryBy)
+		x.Client = who.lasting
+	}
 	return x
 }
 
@@ -78,11 +83,14 @@ func (p *Proxy) observe(who []Observer, f *flight, x *Exchange) {
 // capture keeps the beginning of a body. A request's body may still be read
 // when its answer has ended.
 type capture struct {
+	limit int // of bytes
 	mu    sync.Mutex
 	bytes []byte
 	over  bool // there was more
 	ended bool // all of it was seen
 }
+
+func (p *Proxy) newCapture() *capture { return &capture{limit: p.o.Capture} }
 
 // taken returns what was kept so far, and whether that is the whole body.
 func (c *capture) taken() (bytes []byte, whole bool) {
@@ -112,10 +120,16 @@ func (c *capture) end() {
 func (c *capture) add(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	room := CaptureLimit - len(c.bytes)
+	room := c.limit - len(c.bytes)
 	if len(b) > room {
 		c.over = true
 		b = b[:room]
+	}
+	if need := len(c.bytes) + len(b); need > cap(c.bytes) {
+		// Never more than the limit, which append would not mind.
+		grown := make([]byte, len(c.bytes), min(c.limit, max(need, 2*cap(c.bytes))))
+		copy(grown, c.bytes)
+		c.bytes = grown
 	}
 	c.bytes = append(c.bytes, b...)
 }

@@ -38,6 +38,10 @@ type Capability struct {
 	Service  *upstream.Backend
 	CanaryBy string
 	Data     bool // its writes obey a gate
+	// Reverse and Isolated say what is mirrored besides what routes ask for; see
+	// [route.Capability].
+	Reverse  float64
+	Isolated bool
 }
 
 // Options are what a proxy is made of.
@@ -56,6 +60,7 @@ type Options struct {
 	// default 10 s.
 	StaleAfter time.Duration
 	Observers  []Observer
+	Capture    int // bytes of each body that observers are shown; default [CaptureLimit]
 	// Tracer makes spans of requests; nil: there are none, and what clients say
 	// of traces is passed on like anything else.
 	Tracer *trace.Tracer
@@ -88,6 +93,9 @@ func New(o Options) *Proxy {
 	}
 	if o.StaleAfter == 0 {
 		o.StaleAfter = 10 * time.Second
+	}
+	if o.Capture == 0 {
+		o.Capture = CaptureLimit
 	}
 	if o.Bounds == (engine.Bounds{}) {
 		o.Bounds = engine.DefaultBounds()

@@ -62,6 +62,7 @@ func (c *conn) relay() {
 func (c *conn) fallBack(err error) {
 	f := &c.flight
 	f.fellBack = err.Error()
+	f.target.FellBack()
 	c.proxy.o.Metrics.fallbacks.WithLabelValues(f.route.ID).Inc()
 	f.target, f.other = f.other, nil
 }
@@ -106,13 +107,17 @@ func (c *conn) exchange(again bool) (err error) {
 	outcome := upstream.Failed
 	defer func() {
 		var fault *clientFault
-		if err != nil && (c.left() != nil || errors.As(err, &fault)) {
+		switch {
+		case err != nil && (c.left() != nil || errors.As(err, &fault)):
 			outcome = upstream.Undecided
+		case errors.Is(err, upstream.ErrSlow):
+			outcome = upstream.Slow
 		}
 		attempt.End(outcome)
 	}()
 	c.up, err = attempt.Conn(context.Background(), again)
 	if err != nil {
+		outcome = upstream.Unconnected(err)
 		return err
 	}
 	limit := f.target.Timeouts().Answer
@@ -123,9 +128,6 @@ func (c *conn) exchange(again bool) (err error) {
 		err = c.readAnswer(limit)
 	}
 	if err != nil {
-		if errors.Is(err, upstream.ErrSlow) {
-			outcome = upstream.Slow
-		}
 		return err
 	}
 	if f.other != nil && excuses(c.res.Status) {

@@ -12,6 +12,7 @@ import (
 // Client is what a decision needs to know of whoever sent a request.
 type Client struct {
 	Bucket int  // 0 to 9999, from [Bucket]
+	Chance int  // 0 to 9999, drawn anew for each request
 	Fresh  bool // wrote something that the follower may not have yet
 }
 
@@ -23,12 +24,19 @@ type Capability struct {
 	Owner change.Side // of the writes
 	Epoch uint64
 	Stale bool // the follower is too far behind to answer reads
+
+	// Reverse is the percentage of the reads that the service answers that are
+	// mirrored back to the monolith while its data follows the service's.
+	Reverse float64
+	// Isolated says that there is a store of its own to which writes that the
+	// monolith answers are mirrored.
+	Isolated bool
 }
 
 // Decision is who answers, and why.
 type Decision struct {
 	Side   change.Side `json:"side"`
-	Mirror bool        `json:"mirror"` // send a copy to the other side and compare
+	Mirror bool        `json:"mirror"` // send a copy to the other side, or a write to the isolated store, and compare
 	Hold   bool        `json:"hold"`   // the write waits until writes are released
 	Epoch  uint64      `json:"epoch"`
 	Reason string      `json:"reason"`
@@ -56,7 +64,11 @@ func Decide(r *Route, method string, cl Client, c Capability) Decision {
 	}
 	d := decideRead(r, cl)
 	d.Epoch = c.Epoch
-	if !c.Data || !c.Known || d.Side == c.Owner {
+	if !c.Data || !c.Known {
+		return d
+	}
+	if d.Side == c.Owner {
+		d.Mirror = d.Mirror || mirrorsBack(d.Side, cl, c)
 		return d
 	}
 	switch {
@@ -68,6 +80,13 @@ func Decide(r *Route, method string, cl Client, c Capability) Decision {
 		d.Reason = "the client has just written, so the write owner answers"
 	}
 	return d
+}
+
+// mirrorsBack reports whether a read that the service answers is mirrored to the
+// monolith: while the monolith's data follows, what it would answer is known,
+// and a way back that nobody looks at is none.
+func mirrorsBack(side change.Side, cl Client, c Capability) bool {
+	return side == change.Service && !c.Stale && float64(cl.Chance) < c.Reverse*100
 }
 
 // WritesWith reports whether a request with a method is a write of the route. A
@@ -82,9 +101,9 @@ func decideWrite(r *Route, c Capability) Decision {
 		if r.Owner.Stage == Service {
 			side = change.Service
 		}
-		return Decision{Side: side, Reason: r.ownedBy(side)}
+		return Decision{Side: side, Mirror: c.Isolated && side == change.Monolith, Reason: r.ownedBy(side)}
 	}
-	d := Decision{Side: c.Owner, Epoch: c.Epoch, Hold: c.Held || !c.Known}
+	d := Decision{Side: c.Owner, Epoch: c.Epoch, Hold: c.Held || !c.Known, Mirror: c.Isolated && c.Known && c.Owner == change.Monolith}
 	switch {
 	case !c.Known:
 		d.Side, d.Reason = change.Monolith, "the owner of the writes is not known yet, so they wait"

@@ -1,15 +1,19 @@
-// Package shadow mirrors reads to the service after the monolith has answered
-// them, compares the two answers, and counts per route. Clients never wait for
-// it: what does not fit into its queue is dropped, and counted.
+// Package shadow mirrors requests to the side that did not answer them,
+// compares the two answers, and says when enough has been compared.
 //
-// Start at [New]; a [Shadow] is one of the proxy's observers.
+// Reads that the monolith answers go to the service as well; after a cutover,
+// reads that the service answers go back to the monolith while its data follows;
+// writes go to an isolated store where one is declared, and otherwise nowhere.
+// All of that happens after the client has its answer, in a queue that is
+// bounded in number and bytes. Clients never wait for it: what does not fit is
+// dropped, and counted.
+//
+// Start at [New]; a [Shadow] is one of the proxy's observers. What it found is
+// kept in a file and outlives the process, see [Shadow.Bind].
 package shadow
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"sort"
@@ -20,363 +24,316 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"stranglerfig/contract-tests/compare"
 	"stranglerfig/contract-tests/match"
+	"stranglerfig/contract-tests/sequential"
+	"stranglerfig/contract-tests/tape"
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
-	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
 // Options are what a shadow is made of.
 type Options struct {
 	Queue   int           // exchanges waiting, at most
-	Body    int64         // bytes compared of each answer, at most
-	Timeout time.Duration // of one mirrored request
+	Body    int64         // bytes kept of each body, at most; an answer that is longer is not compared
+	Timeout time.Duration // of one mirrored request, and how long it may wait
+	// Path is the file in which what was found is kept; "": it is not kept.
+	Path string
 	// Backends returns both sides of a capability, nil where it is gone.
 	Backends func(capability string) (monolith, service *upstream.Backend)
+	// Isolated returns the store of its own that gets copies of a capability's
+	// writes; nil where none is declared, or no function.
+	Isolated func(capability string) *upstream.Backend
 	// Owner returns the side whose data leads; the other one follows it.
 	Owner func(capability string) change.Side
 	// Synced returns a moment before which everything written to a side is on
 	// the other one; the zero time where no data follows.
-	Synced  func(capability string, from change.Side) time.Time
+	Synced func(capability string, from change.Side) time.Time
+	// Follows reports whether the monolith's data still follows the service's, so
+	// that reads may be mirrored back; no function: it does.
+	Follows func(capability string) bool
+	// Judged returns how a route is judged; no function: by the default.
+	Judged func(capability, routeID string) Judging
+	// Redact takes the secrets out of an exchange before anything of it is kept
+	// or shown. Required.
+	Redact  func(tape.Exchange) tape.Exchange
 	Metrics prometheus.Registerer
+	// Failed is told what went wrong with the file; nil: nobody is.
+	Failed func(error)
 }
 
-// Verdict of one comparison.
-const (
-	Match        = "match"
-	Mismatch     = "mismatch"
-	Incomparable = "incomparable" // no answer, a body too long, or data in motion
-	Dropped      = "dropped"      // the queue was full, or it waited for too long
-)
+// Judging says how a route is judged.
+type Judging struct {
+	Rule   sequential.Rule
+	Slower float64 // share by which the service's answer may take longer
+}
 
-const (
-	workers   = 4
-	rechecks  = 4                     // looks at both sides again before a difference counts
-	patience  = 2 * time.Second       // with a service that follows slowly, for each of them
-	lookAgain = 20 * time.Millisecond // whether it has followed
-	listed    = 100                   // fingerprints kept for each route
-)
+const workers = 4
 
 // Shadow mirrors and compares. It is safe for concurrent use.
 type Shadow struct {
 	o       Options
 	queue   chan *proxy.Exchange
+	writes  chan *proxy.Exchange // for isolated stores, in their order
+	held    atomic.Int64         // bytes of what waits or is under way
 	ctx     context.Context
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	pending atomic.Int64
 	counted *prometheus.CounterVec
 
-	mu     sync.Mutex
-	routes map[string]*Count
+	mu      sync.Mutex // guards everything below
+	tallies map[key]*tally
+	bound   map[string]string    // capability -> what its tallies are about
+	allowed map[string]time.Time // difference -> until when
+	noise   map[string]Rules     // capability -> how the monolith differs from itself
+	changed bool                 // since the file was written
 }
 
-// Count is what was found on one route.
-type Count struct {
-	Route        string    `json:"route"`
-	Capability   string    `json:"capability"`
-	Compared     int64     `json:"compared"`
-	Matched      int64     `json:"matched"`
-	Mismatched   int64     `json:"mismatched"`
-	Incomparable int64     `json:"incomparable"`
-	Dropped      int64     `json:"dropped"`
-	Since        time.Time `json:"since"`
-	// Differences are the distinct ones, at most 100, the most frequent first;
-	// More counts those beyond.
-	Differences []Found `json:"differences,omitempty"`
-	More        int64   `json:"more,omitempty"`
-}
+// Rules says, for a route and a status, how the monolith differs from itself.
+type Rules func(routeID string, status int) match.Rules
 
-// Found is one distinct difference with an example.
-type Found struct {
-	Fingerprint string             `json:"fingerprint"`
-	Times       int64              `json:"times"`
-	Example     string             `json:"example"` // the request
-	Difference  compare.Difference `json:"difference"`
-}
-
-// New starts a shadow; Close stops it.
+// New starts a shadow; Close stops it. It goes on from what the file at
+// [Options.Path] holds; a file that cannot be read is told to [Options.Failed]
+// and begun anew.
 func New(o Options) *Shadow {
+	if o.Isolated == nil {
+		o.Isolated = func(string) *upstream.Backend { return nil }
+	}
+	if o.Follows == nil {
+		o.Follows = func(string) bool { return true }
+	}
+	if o.Judged == nil {
+		o.Judged = func(string, string) Judging { return Judging{Rule: sequential.Default(), Slower: 0.5} }
+	}
+	if o.Failed == nil {
+		o.Failed = func(error) {}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
-		o: o, queue: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop, routes: map[string]*Count{},
+		o: o, queue: make(chan *proxy.Exchange, o.Queue), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
+		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{},
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "strangler_shadow_total", Help: "Mirrored requests, by route and verdict.",
-		}, []string{"route", "verdict"}),
+			Name: "strangler_shadow_total", Help: "Mirrored requests, by route, direction, verdict and reason.",
+		}, []string{"route", "direction", "verdict", "reason"}),
 	}
-	o.Metrics.MustRegister(s.counted)
+	s.restore()
+	o.Metrics.MustRegister(s.counted, gauges{s})
 	for range workers {
-		s.wg.Go(s.work)
+		s.wg.Go(func() { s.work(s.queue) })
 	}
+	s.wg.Go(func() { s.work(s.writes) }) // one, so that they keep their order
+	s.wg.Go(s.keep)
 	return s
 }
 
-// Close drops what is waiting and waits for what is under way.
+// Close drops what is waiting, waits for what is under way, and writes the file.
 func (s *Shadow) Close() {
 	s.stop()
 	s.wg.Wait()
 }
 
-// Wants implements [proxy.Observer]: whatever the decision says to mirror, by
-// methods that only read.
-func (s *Shadow) Wants(_ *route.Route, d route.Decision) bool { return d.Mirror }
+// Wants implements [proxy.Observer]: whatever the decision says to mirror, as
+// long as there is room for it.
+func (s *Shadow) Wants(r *route.Route, d route.Decision) bool {
+	if !d.Mirror {
+		return false
+	}
+	if r.Writes || len(s.queue) < cap(s.queue) {
+		return true
+	}
+	s.drop(r, directionOf(d), QueueFull) // without having kept a copy of it
+	return false
+}
+
+func directionOf(d route.Decision) Direction {
+	if d.Side == change.Service {
+		return Reverse
+	}
+	return Forward
+}
 
 // Observe implements [proxy.Observer].
 func (s *Shadow) Observe(x *proxy.Exchange) {
-	if !route.Reads(x.Method) || x.Status == http.StatusSwitchingProtocols {
+	if x.Status == http.StatusSwitchingProtocols {
+		return
+	}
+	queue, direction := s.queue, directionOf(x.Decision)
+	if !route.Reads(x.Method) && (!x.Decision.Mirror || x.Decision.Side != change.Monolith || s.o.Isolated(x.Route.Capability) == nil) {
+		return // what may write goes to a declared store of its own, or nowhere
+	} else if !route.Reads(x.Method) {
+		queue, direction = s.writes, Isolated
+	}
+	if f, none := s.uncomparable(x); none {
+		s.count(x, direction, f)
 		return
 	}
 	s.pending.Add(1)
+	s.held.Add(size(x))
 	select {
-	case s.queue <- x:
+	case queue <- x:
 	default:
-		s.pending.Add(-1)
-		s.count(x, Dropped, nil)
+		s.done(x)
+		s.drop(x.Route, direction, QueueFull)
 	}
 }
 
-func (s *Shadow) work() {
+// uncomparable reports an exchange that nobody need be asked about, so that it
+// takes no room in the queue.
+func (s *Shadow) uncomparable(x *proxy.Exchange) (finding, bool) {
+	switch {
+	case strings.HasPrefix(x.Answer.Get("Content-Type"), "text/event-stream"):
+		return incomparable(Endless), true
+	case x.Truncated, int64(len(x.Body)) > s.o.Body, int64(len(x.AnswerBody)) > s.o.Body:
+		return incomparable(TooLong), true
+	}
+	return finding{}, false
+}
+
+// size is how much of the memory an exchange's bodies take, in bytes.
+func size(x *proxy.Exchange) int64 { return int64(len(x.Body)) + int64(len(x.AnswerBody)) }
+
+// Held is how many bytes of bodies wait or are under way. It is never more than
+// the queues and the workers times twice [Options.Body].
+func (s *Shadow) Held() int64 { return s.held.Load() }
+
+func (s *Shadow) done(x *proxy.Exchange) {
+	s.held.Add(-size(x))
+	s.pending.Add(-1)
+}
+
+func (s *Shadow) work(queue chan *proxy.Exchange) {
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
-		case x := <-s.queue:
-			if time.Since(x.At) > s.o.Timeout {
-				s.count(x, Dropped, nil)
-			} else {
-				s.compare(x)
-			}
-			s.pending.Add(-1)
+		case x := <-queue:
+			s.take(x)
+			s.done(x)
 		}
 	}
+}
+
+// take compares one exchange.
+func (s *Shadow) take(x *proxy.Exchange) {
+	direction := directionOf(x.Decision)
+	if !route.Reads(x.Method) {
+		direction = Isolated
+	}
+	if time.Since(x.At) > s.o.Timeout+x.Took {
+		s.drop(x.Route, direction, Waited)
+		return
+	}
+	span := x.Span.Part("mirror")
+	defer span.End()
+	judge := s.judge
+	if direction == Isolated {
+		judge = s.judgeWrite
+	}
+	f := judge(x, span)
+	span.Text("strangler.verdict", string(f.verdict))
+	s.count(x, direction, f)
 }
 
 // Idle reports whether nothing waits or is under way.
 func (s *Shadow) Idle() bool { return s.pending.Load() == 0 }
 
-// compare asks the service, compares, and counts.
-func (s *Shadow) compare(x *proxy.Exchange) {
-	span := x.Span.Part("mirror")
-	defer span.End()
-	verdict, found := s.judge(x, span)
-	span.Text("strangler.verdict", verdict)
-	s.count(x, verdict, found)
-}
-
-// judge asks the service and compares. A difference counts only if it stays
-// when both sides are asked again in a way that rules skew out, see look.
-func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) (string, []compare.Difference) {
-	if x.Truncated || int64(len(x.AnswerBody)) > s.o.Body || strings.HasPrefix(x.Answer.Get("Content-Type"), "text/event-stream") {
-		return Incomparable, nil
-	}
-	monolith, service := s.o.Backends(x.Route.Capability)
-	if service == nil {
-		return Incomparable, nil
-	}
-	expected := compare.Message{Status: x.Status, Header: x.Answer, Body: x.AnswerBody}
-	actual, err := s.ask(service, x, span)
-	switch {
-	case err != nil:
-		return Incomparable, nil
-	case len(differences(expected, actual)) == 0:
-		return Match, nil
-	}
-	for range rechecks {
-		verdict, found := s.look(monolith, service, x, span)
-		if verdict != Incomparable || s.ctx.Err() != nil {
-			return verdict, found
-		}
-	}
-	return Incomparable, nil
-}
-
-// look asks the side whose data leads, waits until the other one has everything
-// written up to then, asks that one, and asks the first once more. If its two
-// answers are the same, nothing this request shows has changed in between, and
-// the follower's has no excuse to differ. If they are not, what it shows is in
-// motion and cannot be compared.
-func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, span *trace.Span) (string, []compare.Difference) {
-	capability := x.Route.Capability
-	owner := s.o.Owner(capability)
-	leader, follower := monolith, service
-	if owner == change.Service {
-		leader, follower = service, monolith
-	}
-	before, err := s.ask(leader, x, span)
-	if err != nil || before.Status >= 500 || !s.followed(capability, owner, time.Now()) {
-		return Incomparable, nil
-	}
-	there, err := s.ask(follower, x, span)
-	if err != nil {
-		return Incomparable, nil
-	}
-	expected, actual := before, there
-	if owner == change.Service {
-		expected, actual = there, before
-	}
-	found := differences(expected, actual)
-	if len(found) == 0 {
-		return Match, nil
-	}
-	after, err := s.ask(leader, x, span)
-	if err != nil || len(differences(before, after)) > 0 || s.o.Owner(capability) != owner {
-		return Incomparable, nil
-	}
-	return Mismatch, found
-}
-
-func differences(expected, actual compare.Message) []compare.Difference {
-	return compare.Responses(expected, actual, match.Rules{}, compare.Options{Mode: compare.Exact})
-}
-
-// followed waits until everything written to the owner before a moment is on the
-// other side.
-func (s *Shadow) followed(capability string, owner change.Side, moment time.Time) bool {
-	deadline := time.Now().Add(patience)
-	for {
-		synced := s.o.Synced(capability, owner)
-		if synced.IsZero() || synced.After(moment) {
-			return true
-		}
-		if time.Now().After(deadline) || !s.pause() {
-			return false
-		}
-	}
-}
-
-func (s *Shadow) pause() bool {
-	timer := time.NewTimer(lookAgain)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-s.ctx.Done():
-		return false
-	}
-}
-
-// errTooLong is returned for an answer that is longer than what is compared.
-var errTooLong = errors.New("the answer is too long to be compared")
-
-// ask sends the exchange's request to a backend, with a span of its own.
-func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, error) {
-	span := parent.Ask(x.Method)
-	defer span.End()
-	span.Text("strangler.backend", b.Name)
-	m, err := s.send(b, x, span)
-	if err != nil {
-		span.Failed(err.Error())
-	} else {
-		span.Whole("http.response.status_code", int64(m.Status))
-	}
-	return m, err
-}
-
-func (s *Shadow) send(b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.o.Timeout)
-	defer cancel()
-	target := b.URL.String() + x.Path
-	if x.Query != "" {
-		target += "?" + x.Query
-	}
-	req, err := http.NewRequestWithContext(ctx, x.Method, target, bytes.NewReader(x.Body))
-	if err != nil {
-		return compare.Message{}, err
-	}
-	req.Header = x.Header.Clone()
-	for _, hop := range []string{"Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade", "Content-Length"} {
-		req.Header.Del(hop)
-	}
-	req.Header.Set("X-Strangler-Shadow", "1")
-	span.Tell(req.Header)
-	req.Host = x.Host
-	res, err := b.RoundTrip(req)
-	if err != nil {
-		return compare.Message{}, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, s.o.Body+1))
-	if err != nil {
-		return compare.Message{}, err
-	}
-	if int64(len(body)) > s.o.Body {
-		return compare.Message{}, errTooLong
-	}
-	return compare.Message{Status: res.StatusCode, Header: res.Header, Body: body}, nil
-}
-
-func (s *Shadow) count(x *proxy.Exchange, verdict string, differences []compare.Difference) {
-	s.counted.WithLabelValues(x.Route.ID, verdict).Inc()
+// drop counts a request of which nothing was compared.
+func (s *Shadow) drop(r *route.Route, d Direction, why Reason) {
+	s.counted.WithLabelValues(r.ID, string(d), string(Dropped), string(why)).Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.routes[x.Route.ID]
-	if c == nil {
-		c = &Count{Route: x.Route.ID, Capability: x.Route.Capability, Since: x.At}
-		s.routes[x.Route.ID] = c
-	}
-	switch verdict {
-	case Match:
-		c.Compared++
-		c.Matched++
-	case Mismatch:
-		c.Compared++
-		c.Mismatched++
-	case Incomparable:
-		c.Incomparable++
-	case Dropped:
-		c.Dropped++
-	}
-	for _, d := range differences {
-		c.note(x, d)
-	}
+	s.tally(r, d, time.Now()).Dropped[why]++
+	s.changed = true
 }
 
-// note keeps a difference under its fingerprint.
-func (c *Count) note(x *proxy.Exchange, d compare.Difference) {
-	print := d.Fingerprint()
-	for i := range c.Differences {
-		if c.Differences[i].Fingerprint == print {
-			c.Differences[i].Times++
-			return
-		}
-	}
-	if len(c.Differences) == listed {
-		c.More++
-		return
-	}
-	example := x.Method + " " + x.Path
-	if x.Query != "" {
-		example += "?" + x.Query
-	}
-	c.Differences = append(c.Differences, Found{Fingerprint: print, Times: 1, Example: example, Difference: d})
+// count files what was found.
+func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
+	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
+	differences, example := s.redacted(x, d, f)
+	judged := s.o.Judged(x.Route.Capability, x.Route.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tally(x.Route, d, x.At).note(x, f, differences, example, judged.Rule, judged.Slower)
+	s.changed = true
 }
 
-// Counts returns what was found, by route.
+// tally returns the tally of a route in a direction. The caller holds the lock.
+func (s *Shadow) tally(r *route.Route, d Direction, at time.Time) *tally {
+	k := key{r.ID, d}
+	t := s.tallies[k]
+	if t == nil || t.Capability != r.Capability {
+		t = newTally(r.ID, r.Capability, d, at)
+		s.tallies[k] = t
+	}
+	return t
+}
+
+// Counts returns what was found, by route and direction.
 func (s *Shadow) Counts() []Count {
+	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]Count, 0, len(s.routes))
-	for _, c := range s.routes {
-		one := *c
-		one.Differences = slices.Clone(c.Differences)
-		sort.SliceStable(one.Differences, func(i, j int) bool { return one.Differences[i].Times > one.Differences[j].Times })
-		all = append(all, one)
+	all := make([]Count, 0, len(s.tallies))
+	for _, t := range s.tallies {
+		all = append(all, t.count(s.allowed, s.o.Judged(t.Capability, t.Route).Rule, now))
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Route < all[j].Route })
+	sort.Slice(all, func(i, j int) bool {
+		if all[i].Route != all[j].Route {
+			return all[i].Route < all[j].Route
+		}
+		return all[i].Direction < all[j].Direction
+	})
 	return all
 }
 
-// Forget starts the counts of a capability anew: after a new build, old
-// comparisons say nothing.
+// Count returns what was found on one route in one direction; false where
+// nothing was.
+func (s *Shadow) Count(routeID string, d Direction) (Count, bool) {
+	all := s.Counts()
+	at := slices.IndexFunc(all, func(c Count) bool { return c.Route == routeID && c.Direction == d })
+	if at < 0 {
+		return Count{}, false
+	}
+	return all[at], true
+}
+
+// Allow says which differences are allowed, by their ids, and until when each
+// of them is. It replaces what was said before.
+func (s *Shadow) Allow(until map[string]time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allowed = until
+}
+
+// Excuse says how the monolith of a capability differs from itself; nil: it is
+// not known to. It replaces what was said before.
+func (s *Shadow) Excuse(capability string, rules Rules) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noise[capability] = rules
+}
+
+// excuses returns the rules that a comparison is excused by.
+func (s *Shadow) excuses(capability, routeID string, status int) match.Rules {
+	s.mu.Lock()
+	rules := s.noise[capability]
+	s.mu.Unlock()
+	if rules == nil {
+		return match.Rules{}
+	}
+	return rules(routeID, status)
+}
+
+// Forget starts the counts of a capability anew.
 func (s *Shadow) Forget(capability string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, c := range s.routes {
-		if c.Capability == capability {
-			delete(s.routes, id)
+	for k, t := range s.tallies {
+		if t.Capability == capability {
+			delete(s.tallies, k)
+			s.changed = true
 		}
 	}
 }

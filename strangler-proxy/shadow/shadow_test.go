@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"stranglerfig/contract-tests/tape"
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
@@ -51,6 +52,7 @@ func newWorld(t testing.TB, set ...func(*shadow.Options)) *world {
 		},
 		Owner:  func(string) change.Side { return w.owner.Load().(change.Side) },
 		Synced: func(string, change.Side) time.Time { return *w.synced.Load() },
+		Redact: tape.NewRedactor([]byte("key"), nil).Redact,
 	}
 	for _, f := range set {
 		f(&o)

@@ -19,11 +19,29 @@ type Outcome uint8
 
 // The outcomes of attempts.
 const (
-	Failed    Outcome = iota // the backend did not answer, or not to the end
-	Slow                     // it took too long
-	Well                     // it answered
-	Undecided                // the client broke it off, which says nothing
+	Failed      Outcome = iota // the backend did not answer, or not to the end
+	Slow                       // it took too long
+	Unreachable                // no connection came about
+	Well                       // it answered
+	Undecided                  // the client broke it off, or there was no connection to be had, which says nothing
+	outcomes
 )
+
+var outcomeNames = [outcomes]string{"failed", "slow", "unreachable", "well", "undecided"}
+
+// String names an outcome.
+func (o Outcome) String() string { return outcomeNames[o] }
+
+// Bad reports whether an outcome speaks against the backend.
+func (o Outcome) Bad() bool { return o < Well }
+
+// Unconnected is the outcome of an attempt that got no connection.
+func Unconnected(err error) Outcome {
+	if errors.Is(err, ErrFull) {
+		return Undecided // it has enough to do, which is no fault
+	}
+	return Unreachable
+}
 
 // ErrFull is returned, as a NotSentError, when a backend has as many requests
 // or connections as it may have.
@@ -41,12 +59,13 @@ func (b *Backend) begin(pick func(time.Time) *endpoint) (Attempt, error) {
 	now := time.Now()
 	if b.inFlight.Add(1) > int64(b.o.Limits.Requests) {
 		b.inFlight.Add(-1)
-		b.refused.Add(1)
+		b.refusedRequests.Add(1)
 		return Attempt{}, &NotSentError{ErrFull}
 	}
 	admitted, trial := b.breaker.admit(now)
 	if !admitted {
 		b.inFlight.Add(-1)
+		b.refusedOpen.Add(1)
 		return Attempt{}, &NotSentError{ErrOpen}
 	}
 	b.budget.earn()
@@ -68,13 +87,18 @@ func (a Attempt) End(o Outcome) {
 	now := time.Now()
 	a.endpoint.inFlight.Add(-1)
 	a.backend.inFlight.Add(-1)
+	a.endpoint.outcomes[o].Add(1)
 	switch o {
 	case Well:
-		a.backend.breaker.succeeded()
+		if a.backend.breaker.succeeded() {
+			a.backend.hasClosed()
+		}
 	case Undecided:
 		a.backend.breaker.undecided()
 	default:
-		a.backend.breaker.failed(now)
+		if a.backend.breaker.failed(now) {
+			a.backend.hasOpened(o)
+		}
 	}
 	if o != Undecided {
 		a.backend.note(a.endpoint, o == Well, now)

@@ -30,12 +30,17 @@ type Backend struct {
 	o         Options
 	endpoints []*endpoint
 	transport *http.Transport
+	prober    *http.Transport // asks whether the backend is well, whatever it has to bear
 	dialer    net.Dialer
 	way       atomic.Pointer[way]
 	breaker   breaker
 	budget    *budget
 
-	inFlight, connections, waiting, refused atomic.Int64
+	inFlight, connections, waiting      atomic.Int64
+	refusedRequests, refusedConnections atomic.Int64 // because there were too many
+	refusedOpen                         atomic.Int64 // because the breaker was
+	opened, closed                      atomic.Int64 // times, of the breaker
+	fallbacks                           atomic.Int64
 
 	freed chan struct{} // a connection may be had
 	ended atomic.Bool
@@ -76,7 +81,8 @@ func New(o Options) (*Backend, error) {
 	b.URL = b.endpoints[0].url
 	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial, KeepAlive: 30 * time.Second}
 	b.way.Store(&way{})
-	b.transport = b.newTransport()
+	b.transport, b.prober = b.newTransport(b.dial), b.newTransport(b.dialApart)
+	b.prober.MaxIdleConnsPerHost = 1
 	ctx, end := context.WithCancel(context.Background())
 	b.end = end
 	go b.care(ctx)
@@ -88,9 +94,9 @@ func New(o Options) (*Backend, error) {
 const expectTimeout = time.Second
 
 // newTransport makes what speaks to the backend over net/http.
-func (b *Backend) newTransport() *http.Transport {
+func (b *Backend) newTransport(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
 	t := &http.Transport{
-		DialContext:           b.dial,
+		DialContext:           dial,
 		MaxIdleConns:          0, // the bound is per host
 		MaxIdleConnsPerHost:   b.o.Limits.Idle,
 		IdleConnTimeout:       b.o.Limits.IdleFor,
@@ -164,22 +170,31 @@ func (b *Backend) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		b.giveSlot()
 		return nil, &NotSentError{err}
 	}
-	return &countedConn{Conn: conn, way: w, backend: b}, nil
+	return &countedConn{Conn: conn, way: w, then: b.giveSlot}, nil
 }
 
-// countedConn tells its way and its backend when it has ended.
+// dialApart opens a connection that is not among those that are bounded.
+func (b *Backend) dialApart(ctx context.Context, _, addr string) (net.Conn, error) {
+	conn, w, err := b.open(ctx, &url.URL{Host: addr})
+	if err != nil {
+		return nil, &NotSentError{err}
+	}
+	return &countedConn{Conn: conn, way: w, then: func() {}}, nil
+}
+
+// countedConn tells its way, and whoever else wants to know, when it has ended.
 type countedConn struct {
 	net.Conn
-	way     *way
-	backend *Backend
-	closed  sync.Once
+	way    *way
+	then   func()
+	closed sync.Once
 }
 
 // Close implements [net.Conn].
 func (c *countedConn) Close() error {
 	c.closed.Do(func() {
 		c.way.open.Add(-1)
-		c.backend.giveSlot()
+		c.then()
 	})
 	return c.Conn.Close()
 }
@@ -191,8 +206,13 @@ func (b *Backend) Via(addr string) {
 	before := b.way.Load()
 	before.last = nil // nobody settles an earlier change any more
 	b.way.Store(&way{via: addr, last: before})
-	b.transport.CloseIdleConnections()
+	b.closeIdle()
 	b.sweep(false)
+}
+
+func (b *Backend) closeIdle() {
+	b.transport.CloseIdleConnections()
+	b.prober.CloseIdleConnections()
 }
 
 // Settle waits until every connection from before the last Via has ended, or
@@ -202,7 +222,7 @@ func (b *Backend) Settle(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for before != nil && before.open.Load() > 0 {
-		b.transport.CloseIdleConnections()
+		b.closeIdle()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -233,40 +253,6 @@ func (b *Backend) Close() {
 	}
 	b.end()
 	<-b.cared
-	b.transport.CloseIdleConnections()
+	b.closeIdle()
 	b.sweep(true)
-}
-
-// Open reports whether the backend is not being tried at the moment.
-func (b *Backend) Open() bool { return b.breaker.state() != Closed }
-
-// Stats are a backend's numbers at a moment.
-type Stats struct {
-	Endpoints      int
-	Usable         int // of them: neither sick nor ejected
-	InFlight       int64
-	Connections    int64 // open
-	Idle           int   // of those that HTTP/1.1 is spoken on directly
-	Refused        int64 // requests refused because there were too many
-	Retries        int64
-	RetriesRefused int64
-	Breaker        State
-}
-
-// Stats returns the backend's numbers.
-func (b *Backend) Stats() Stats {
-	s := Stats{
-		Endpoints: len(b.endpoints), InFlight: b.inFlight.Load(), Connections: b.connections.Load(), Refused: b.refused.Load(),
-		Retries: b.budget.used.Load(), RetriesRefused: b.budget.denied.Load(), Breaker: b.breaker.state(),
-	}
-	now := time.Now()
-	for _, e := range b.endpoints {
-		if e.usable(now) {
-			s.Usable++
-		}
-		e.mu.Lock()
-		s.Idle += len(e.idle)
-		e.mu.Unlock()
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -40,10 +41,13 @@ func (k *breaker) answering(now time.Time) {
 	}
 }
 
-func (k *breaker) succeeded() {
+// succeeded reports whether that has closed the breaker.
+func (k *breaker) succeeded() (closed bool) {
 	k.mu.Lock()
+	defer k.mu.Unlock()
+	closed = k.failures >= k.o.Failures
 	k.failures, k.trial = 0, false
-	k.mu.Unlock()
+	return closed
 }
 
 func (k *breaker) undecided() {
@@ -52,12 +56,14 @@ func (k *breaker) undecided() {
 	k.mu.Unlock()
 }
 
-func (k *breaker) failed(now time.Time) {
+// failed reports whether that has opened the breaker.
+func (k *breaker) failed(now time.Time) (opened bool) {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.failures++
 	k.trial = false
 	k.until = now.Add(k.o.Pause)
-	k.mu.Unlock()
+	return k.failures == k.o.Failures
 }
 
 // State of a breaker.
@@ -80,4 +86,16 @@ func (k *breaker) state() State {
 		return HalfOpen
 	}
 	return Opened
+}
+
+// hasOpened notes that the backend is not tried any more.
+func (b *Backend) hasOpened(last Outcome) {
+	b.opened.Add(1)
+	b.o.Log.Warn("a backend is not tried for a moment", "backend", b.Name, "because", fmt.Sprintf("%d requests in a row failed", b.o.Breaker.Failures), "last", last.String())
+}
+
+// hasClosed notes that it is tried again.
+func (b *Backend) hasClosed() {
+	b.closed.Add(1)
+	b.o.Log.Info("a backend is asked again", "backend", b.Name)
 }

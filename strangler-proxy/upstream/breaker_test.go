@@ -64,7 +64,7 @@ func TestATrialDecides(t *testing.T) {
 		now, afterPause bool // whether the next requests are admitted
 		several         bool // and not only one of them
 	}{
-		"well":        {(*breaker).succeeded, true, true, true},
+		"well":        {func(k *breaker) { k.succeeded() }, true, true, true},
 		"badly":       {func(k *breaker) { k.failed(later) }, false, true, false},
 		"nobody knew": {(*breaker).undecided, true, false, false},
 	} {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"slices"
@@ -15,6 +16,10 @@ type endpoint struct {
 	inFlight atomic.Int64
 	sick     atomic.Bool  // its checks fail
 	ejected  atomic.Int64 // until then, in Unix nanoseconds, because requests to it fail
+
+	outcomes  [outcomes]atomic.Int64 // of requests
+	ejections atomic.Int64
+	well, ill atomic.Int64 // checks
 
 	mu       sync.Mutex
 	failures int // in a row
@@ -32,20 +37,29 @@ func (b *Backend) note(e *endpoint, well bool, now time.Time) {
 	if len(b.endpoints) == 1 {
 		return // there is nobody to ask instead
 	}
+	if out := b.reckon(e, well, now); out > 0 {
+		e.ejections.Add(1)
+		b.o.Log.Warn("an endpoint is left out for a while", "backend", b.Name, "endpoint", e.url.String(), "because", fmt.Sprintf("%d requests in a row failed", ejectAfter), "for", out.String())
+	}
+}
+
+// reckon returns for how long the endpoint is left out from now on; 0: nothing
+// has changed.
+func (b *Backend) reckon(e *endpoint, well bool, now time.Time) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if well {
 		e.failures, e.times = 0, 0
-		return
+		return 0
 	}
-	if e.failures++; e.failures < ejectAfter {
-		return
+	if e.failures++; e.failures < ejectAfter || !b.mayEject(e, now) {
+		return 0
 	}
-	if b.mayEject(e, now) {
-		e.failures = 0
-		e.times = min(e.times+1, ejectMost)
-		e.ejected.Store(now.Add(time.Duration(e.times) * ejectFor).UnixNano())
-	}
+	e.failures = 0
+	e.times = min(e.times+1, ejectMost)
+	out := time.Duration(e.times) * ejectFor
+	e.ejected.Store(now.Add(out).UnixNano())
+	return out
 }
 
 // mayEject reports whether an endpoint can be done without: at most half of

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,10 +31,32 @@ func (b *Backend) care(ctx context.Context) {
 		case <-sweep.C:
 			b.sweep(false)
 		case <-ask:
+			var looking sync.WaitGroup
 			for i, e := range b.endpoints {
-				e.sick.Store(checks[i].note(b.check(ctx, e.url, b.o.Health.Path) == nil))
+				looking.Go(func() { b.look(ctx, e, &checks[i]) })
 			}
+			looking.Wait()
 		}
+	}
+}
+
+// look asks an endpoint whether it is well.
+func (b *Backend) look(ctx context.Context, e *endpoint, k *checks) {
+	err := b.check(ctx, e.url, b.o.Health.Path)
+	if ctx.Err() != nil {
+		return // the backend is being closed
+	}
+	if err == nil {
+		e.well.Add(1)
+	} else {
+		e.ill.Add(1)
+	}
+	sick := k.note(err == nil)
+	switch before := e.sick.Swap(sick); {
+	case sick && !before:
+		b.o.Log.Warn("an endpoint is left out", "backend", b.Name, "endpoint", e.url.String(), "because", err.Error())
+	case before && !sick:
+		b.o.Log.Info("an endpoint is well again", "backend", b.Name, "endpoint", e.url.String())
 	}
 }
 
@@ -100,7 +123,7 @@ func (b *Backend) get(ctx context.Context, u *url.URL, path string) (io.ReadClos
 	if err != nil {
 		return nil, err
 	}
-	res, err := b.transport.RoundTrip(req)
+	res, err := b.prober.RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("%s at %s cannot be reached: %w", b.Name, u, err)
 	}

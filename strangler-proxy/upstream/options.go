@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Options struct {
 	Limits   Limits
 	Breaker  BreakerOptions
 	Health   Health
+	Log      *slog.Logger // told when the backend, or an endpoint, is no longer asked, and when it is again; nil: nobody is
 }
 
 // Protocol is what a backend speaks.
@@ -94,6 +96,9 @@ func (o Options) withDefaults() Options {
 		if *d == Unbounded {
 			*d = 0
 		}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Protocol == "" {
 		o.Protocol = HTTP1

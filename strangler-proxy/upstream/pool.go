@@ -268,7 +268,7 @@ func (b *Backend) awaitThat(ctx context.Context, had func() bool) error {
 		select {
 		case <-b.freed:
 		case <-timer.C:
-			b.refused.Add(1)
+			b.refusedConnections.Add(1)
 			return ErrFull
 		case <-ctx.Done():
 			return ctx.Err()

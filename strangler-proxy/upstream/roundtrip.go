@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -49,7 +50,7 @@ func (b *Backend) roundTrip(attempt Attempt, r *http.Request) (*http.Response, e
 	}
 	res, err := b.transport.RoundTrip(r)
 	if err != nil {
-		attempt.End(blame(ctx, upload))
+		attempt.End(blame(ctx, upload, err))
 		cancel(nil)
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (b *Backend) roundTrip(attempt Attempt, r *http.Request) (*http.Response, e
 		case err == nil:
 			attempt.End(Undecided) // nobody wanted the rest
 		default:
-			attempt.End(blame(ctx, upload))
+			attempt.End(blame(ctx, upload, err))
 		}
 		cancel(nil)
 	}}
@@ -93,9 +94,17 @@ func streams(mediaType string) bool {
 }
 
 // blame says whose fault it is that a request was not answered to its end.
-func blame(ctx context.Context, body *upload) Outcome {
-	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrSlow) || body.broken.Load() {
+func blame(ctx context.Context, body *upload, err error) Outcome {
+	var notSent *NotSentError
+	var timeout net.Error
+	slow := errors.Is(context.Cause(ctx), ErrSlow)
+	switch {
+	case ctx.Err() != nil && !slow || body.broken.Load():
 		return Undecided // the client went away; that says nothing
+	case errors.As(err, &notSent):
+		return Unconnected(err)
+	case slow, errors.As(err, &timeout) && timeout.Timeout():
+		return Slow
 	}
 	return Failed
 }

@@ -16,7 +16,41 @@ type Status struct {
 	Listen       string       `json:"listen"`
 	PID          int          `json:"pid"`
 	Since        time.Time    `json:"since"`
+	Backends     []Backend    `json:"backends"`
 	Capabilities []Capability `json:"capabilities"`
+}
+
+// Backend is how the monolith or a service is doing. Counts are since the
+// backend was made: at the start, or when the file last changed something of it.
+type Backend struct {
+	Name           string           `json:"name"`
+	Breaker        string           `json:"breaker"` // closed, open or half-open
+	BreakerOpened  int64            `json:"breaker_opened"`
+	UnderWay       int64            `json:"under_way"` // requests now
+	Connections    int64            `json:"connections"`
+	Idle           int              `json:"idle"`    // of them, over HTTP/1.1
+	Waiting        int64            `json:"waiting"` // requests, for a connection
+	Refused        map[string]int64 `json:"refused"` // by reason: requests, connections, breaker
+	Retries        int64            `json:"retries"`
+	RetriesRefused int64            `json:"retries_refused"`
+	Fallbacks      int64            `json:"fallbacks"`
+	Endpoints      []Endpoint       `json:"endpoints"`
+}
+
+// Endpoint is how one address of a backend is doing.
+type Endpoint struct {
+	URL        string           `json:"url"`
+	State      string           `json:"state"` // usable, sick or ejected
+	UnderWay   int64            `json:"under_way"`
+	Outcomes   map[string]int64 `json:"outcomes"` // of requests: well, failed, slow, unreachable, undecided
+	Ejections  int64            `json:"ejections"`
+	ChecksWell int64            `json:"checks_well"`
+	ChecksIll  int64            `json:"checks_ill"`
+}
+
+// Failures counts the requests that speak against the endpoint.
+func (e Endpoint) Failures() int64 {
+	return e.Outcomes["failed"] + e.Outcomes["slow"] + e.Outcomes["unreachable"]
 }
 
 // Capability is where one capability stands.
@@ -31,6 +65,9 @@ type Capability struct {
 	Data       *Data     `json:"data,omitempty"`
 	Gates      []Finding `json:"gates"` // of a write cutover
 	Shadow     []Shadow  `json:"shadow,omitempty"`
+	// Calibration says how the monolith differs from itself; nil where nobody has
+	// looked, or only at another build.
+	Calibration *Calibration `json:"calibration,omitempty"`
 }
 
 // Route is one route, with what is wanted, what is obeyed, and why they differ.
@@ -66,28 +103,6 @@ type Writer struct {
 	change.Sighting
 	// Known says that the file declares the application as a writer.
 	Known bool `json:"known"`
-}
-
-// Shadow is what mirroring found on a route.
-type Shadow struct {
-	Route        string       `json:"route"`
-	Compared     int64        `json:"compared"`
-	Mismatched   int64        `json:"mismatched"`
-	Incomparable int64        `json:"incomparable"`
-	Dropped      int64        `json:"dropped"`
-	Differences  []Difference `json:"differences,omitempty"`
-	More         int64        `json:"more,omitempty"`
-}
-
-// Difference is one distinct difference with an example.
-type Difference struct {
-	Times       int64  `json:"times"`
-	Example     string `json:"example"`
-	Path        string `json:"path"`
-	Kind        string `json:"kind"`
-	Expected    string `json:"expected"`
-	Actual      string `json:"actual"`
-	Fingerprint string `json:"fingerprint"`
 }
 
 // Verdict of a gate.

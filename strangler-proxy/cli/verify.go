@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stranglerfig/contract-tests/contract"
+	"stranglerfig/contract-tests/report"
+	"stranglerfig/contract-tests/verify"
+	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/control/api"
+)
+
+// verifyFlags are the flags of contract verify.
+type verifyFlags struct {
+	contract, target string
+	headers          []string
+	unsafe, states   bool
+	teardown         bool
+	statesURL        []string
+	strict           bool
+	concurrency      int
+	rates            []string
+	seed             uint64
+	reportFlags
+}
+
+func (e *env) contractVerifyVerb() *cobra.Command {
+	var f verifyFlags
+	cmd := verb("verify CAPABILITY", "Check the contract on the monolith and on the service",
+		`verify replays the contract against both sides and tells a service's bug from a
+contract that is wrong or stale. The result is filed as evidence.
+
+Without --unsafe only requests that read are sent. That is evidence enough for moving
+reads; a cutover also asks that the others were exercised. Interactions that write belong on a pair of applications set up for
+that, with databases of their own:
+
+  strangler contract verify billing --unsafe --states \
+      --target monolith=http://127.0.0.1:9900,service=http://127.0.0.1:9901`, cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error { return e.verifyContract(cmd.Context(), args[0], f) })
+	cmd.Flags().StringVar(&f.contract, "contract", "", "the contract file; default the one in strangler.yaml")
+	cmd.Flags().StringVar(&f.target, "target", "monolith,service", "the sides to ask, each NAME or NAME=URL")
+	cmd.Flags().StringArrayVarP(&f.headers, "header", "H", nil, "a header for every request, \"Name: value\" or \"TARGET/Name: value\"; ${NAME} is taken from the environment")
+	cmd.Flags().BoolVar(&f.unsafe, "unsafe", false, "send requests that write as well")
+	cmd.Flags().BoolVar(&f.states, "states", false, "set up provider states by POST /_states")
+	cmd.Flags().StringSliceVar(&f.statesURL, "states-url", nil, "where states are set up instead: a path, a URL, or TARGET=URL; implies --states")
+	cmd.Flags().BoolVar(&f.teardown, "teardown", false, "undo provider states afterwards; implies --states")
+	cmd.Flags().IntVar(&f.concurrency, "concurrency", 0, "interactions at a time, default 4; with --unsafe or --states always 1")
+	cmd.Flags().StringSliceVar(&f.rates, "rate", nil, "requests a second at most, for each side or as TARGET=N")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
+	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
+	f.reports(cmd)
+	return cmd
+}
+
+func (e *env) verifyContract(ctx context.Context, capability string, f verifyFlags) error {
+	cfg, p, err := e.declared(capability)
+	if err != nil {
+		return err
+	}
+	c, path, err := contractOf(p, f.contract)
+	if err != nil {
+		return err
+	}
+	targets, err := f.complete(cfg, p)
+	if err != nil {
+		return err
+	}
+	at := time.Now()
+	found, err := verify.Run(ctx, verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
+		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed})
+	if err != nil {
+		return err
+	}
+	filed, err := e.fileContract(ctx, cfg, p, path, targets, found)
+	if err != nil {
+		return err
+	}
+	run := report.Run{At: at, Capability: capability, Contract: path, Filed: filed, Report: found}
+	if err := e.keep(cfg, run, f.reportFlags); err != nil {
+		return err
+	}
+	if err := e.tell(run); err != nil {
+		return err
+	}
+	if code := found.ExitCode(); code != 0 {
+		if unauthorized(found) && !e.json {
+			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}'")
+		}
+		return codeError{code}
+	}
+	return nil
+}
+
+// declared finds a capability that the config declares.
+func (e *env) declared(name string) (*config.Config, *config.Capability, error) {
+	cfg, err := e.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, ok := cfg.Capability(name)
+	if !ok {
+		return nil, nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
+	}
+	return cfg, p, nil
+}
+
+// contractOf reads the contract that a capability declares, or another one.
+func contractOf(p *config.Capability, path string) (contract.Contract, string, error) {
+	if path == "" {
+		path = p.Contract
+	}
+	if path == "" {
+		return contract.Contract{}, "", &api.Error{Text: p.Name + " declares no contract", Hint: fmt.Sprintf("strangler contract record %s --out %s.pact.json, then set capabilities.%s.contract", p.Name, p.Name, p.Name), Code: api.ExitNotEnough}
+	}
+	c, err := contract.Load(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return c, path, &api.Error{Text: "the contract " + path + " does not exist", Hint: fmt.Sprintf("strangler contract record %s --out %s", p.Name, path), Code: api.ExitNotEnough}
+	case err != nil:
+		return c, path, &api.Error{Text: err.Error(), Hint: "repair the file; nothing was sent", Code: api.ExitNo}
+	}
+	return c, path, nil
+}

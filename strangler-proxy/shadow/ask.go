@@ -1,0 +1,121 @@
+package shadow
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"stranglerfig/contract-tests/compare"
+	"stranglerfig/contract-tests/tape"
+	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/trace"
+	"stranglerfig/strangler-proxy/upstream"
+)
+
+// errTooLong is returned for an answer that is longer than what is compared.
+var errTooLong = errors.New("the answer is too long to be compared")
+
+// ask sends the exchange's request to a backend, with a span of its own, and
+// says how long it took.
+func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, time.Duration, error) {
+	span := parent.Ask(x.Method)
+	defer span.End()
+	span.Text("strangler.backend", b.Name)
+	m, took, err := s.send(b, x, span)
+	if err != nil {
+		span.Failed(err.Error())
+	} else {
+		span.Whole("http.response.status_code", int64(m.Status))
+	}
+	return m, took, err
+}
+
+func (s *Shadow) send(b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, time.Duration, error) {
+	ctx, cancel := s.asking()
+	defer cancel()
+	target := b.URL.String() + x.Path
+	if x.Query != "" {
+		target += "?" + x.Query
+	}
+	req, err := http.NewRequestWithContext(ctx, x.Method, target, bytes.NewReader(x.Body))
+	if err != nil {
+		return compare.Message{}, 0, err
+	}
+	req.Header = x.Header.Clone()
+	for _, hop := range []string{"Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade", "Content-Length"} {
+		req.Header.Del(hop)
+	}
+	req.Header.Set("X-Strangler-Shadow", "1")
+	span.Tell(req.Header)
+	req.Host = x.Host
+	begun := time.Now()
+	res, err := b.Aside(req)
+	if err != nil {
+		return compare.Message{}, 0, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, s.o.Body+1))
+	if err != nil {
+		return compare.Message{}, 0, err
+	}
+	if int64(len(body)) > s.o.Body {
+		return compare.Message{}, 0, errTooLong
+	}
+	return compare.Message{Status: res.StatusCode, Header: res.Header, Body: body}, time.Since(begun), nil
+}
+
+// reasonOf says why a side gave nothing to compare.
+func reasonOf(err error) Reason {
+	switch {
+	case errors.Is(err, errTooLong):
+		return TooLong
+	case errors.Is(err, upstream.ErrBusy):
+		return Busy
+	case errors.Is(err, context.DeadlineExceeded):
+		return TimedOut
+	}
+	return Unreachable
+}
+
+// hidden stands for a value that cannot be shown, because what it is in could
+// not be looked into for secrets.
+const hidden = "(not shown)"
+
+// redacted returns the differences of a mismatch, and the request as an example,
+// without secrets: both answers are redacted, and compared again. Equal secrets
+// become equal pseudonyms, so that what differed still does.
+func (s *Shadow) redacted(x *proxy.Exchange, d Direction, f finding) (found []compare.Difference, example string) {
+	if f.verdict != Mismatch {
+		return nil, ""
+	}
+	expected, actual := s.clean(x, f.expected), s.clean(x, f.actual)
+	rules := s.excuses(x.Route.Capability, x.Route.ID, f.expected.Status)
+	if d == Isolated {
+		rules = loose
+	}
+	found = differences(message(expected), message(actual), rules)
+	if len(found) == 0 {
+		// A body that could not be looked into is left out of what is redacted.
+		found = []compare.Difference{{Path: "$.body", Kind: f.differences[0].Kind, Expected: hidden, Actual: hidden}}
+	}
+	example = expected.Request.Method + " " + expected.Request.Path
+	if expected.Request.Query != "" {
+		example += "?" + expected.Request.Query
+	}
+	return found, example
+}
+
+// clean is an exchange with one side's answer, without its secrets.
+func (s *Shadow) clean(x *proxy.Exchange, answer compare.Message) tape.Exchange {
+	return s.o.Redact(tape.Exchange{
+		Request:  tape.Request{Method: x.Method, Path: x.Path, Query: x.Query},
+		Response: tape.Response{Status: answer.Status, Header: answer.Header, Body: answer.Body},
+	})
+}
+
+func message(e tape.Exchange) compare.Message {
+	return compare.Message{Status: e.Response.Status, Header: e.Response.Header, Body: e.Response.Body}
+}

@@ -1,0 +1,213 @@
+package shadow
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"stranglerfig/contract-tests/compare"
+	"stranglerfig/contract-tests/match"
+	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/trace"
+	"stranglerfig/strangler-proxy/upstream"
+)
+
+const (
+	rechecks  = 4                     // looks at both sides again before a difference counts
+	patience  = 2 * time.Second       // with a side that follows slowly, for each of them
+	lookAgain = 20 * time.Millisecond // whether it has followed
+)
+
+// sides are both answers to one request.
+type sides struct{ monolith, service compare.Message }
+
+// judge asks the side that did not answer, and compares. A difference counts
+// only if it stays when both sides are asked again in a way that rules skew out,
+// see look.
+func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
+	capability := x.Route.Capability
+	monolith, service := s.o.Backends(capability)
+	if monolith == nil || service == nil {
+		return incomparable(NoBackend)
+	}
+	other, back := service, x.Decision.Side == change.Service
+	if back {
+		other = monolith
+	}
+	got, took, err := s.ask(other, x, span)
+	if err != nil {
+		return incomparable(reasonOf(err))
+	}
+	both := sides{answerOf(x), got}
+	f := finding{monolith: x.Took, service: took}
+	if back {
+		both = sides{got, answerOf(x)}
+		f.monolith, f.service = took, x.Took
+	}
+	if bothFail(both) {
+		return incomparable(Failing)
+	}
+	if f.verdict, _ = s.differ(x, both); f.verdict != Mismatch {
+		return f
+	}
+	for range rechecks {
+		again := s.look(monolith, service, x, span)
+		again.monolith, again.service = f.monolith, f.service
+		if f = again; f.verdict != Incomparable || f.reason != InMotion || s.ctx.Err() != nil {
+			break
+		}
+	}
+	if back && !s.o.Follows(capability) {
+		return incomparable(Behind) // the monolith's tables may have been retired meanwhile
+	}
+	return f
+}
+
+func answerOf(x *proxy.Exchange) compare.Message {
+	return compare.Message{Status: x.Status, Header: x.Answer, Body: x.AnswerBody}
+}
+
+// bothFail: two failures say nothing of each other, even if they are alike.
+func bothFail(a sides) bool {
+	return a.monolith.Status >= http.StatusInternalServerError && a.service.Status >= http.StatusInternalServerError
+}
+
+// differ compares, first without excuses and then with them.
+func (s *Shadow) differ(x *proxy.Exchange, a sides) (Verdict, []compare.Difference) {
+	found := differences(a.monolith, a.service, match.Rules{})
+	if len(found) == 0 {
+		return Match, nil
+	}
+	rules := s.excuses(x.Route.Capability, x.Route.ID, a.monolith.Status)
+	if rules.Empty() {
+		return Mismatch, found
+	}
+	if found = differences(a.monolith, a.service, rules); len(found) == 0 {
+		return Noise, nil
+	}
+	return Mismatch, found
+}
+
+func differences(expected, actual compare.Message, rules match.Rules) []compare.Difference {
+	return compare.Responses(expected, actual, rules, compare.Options{Mode: compare.Exact})
+}
+
+// look asks the side whose data leads, waits until the other one has everything
+// written up to then, asks that one, and asks the first once more. If its two
+// answers are the same, nothing this request shows has changed in between, and
+// the follower's has no excuse to differ. If they are not, what it shows is in
+// motion and cannot be compared.
+func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, span *trace.Span) finding {
+	capability := x.Route.Capability
+	owner := s.o.Owner(capability)
+	leader, follower := monolith, service
+	if owner == change.Service {
+		leader, follower = service, monolith
+	}
+	before, _, err := s.ask(leader, x, span)
+	if err != nil {
+		return incomparable(reasonOf(err))
+	}
+	if !s.followed(capability, owner, time.Now()) {
+		return incomparable(Behind)
+	}
+	there, _, err := s.ask(follower, x, span)
+	if err != nil {
+		return incomparable(reasonOf(err))
+	}
+	both := sides{before, there}
+	if owner == change.Service {
+		both = sides{there, before}
+	}
+	if bothFail(both) {
+		return incomparable(Failing)
+	}
+	if both.monolith.Status >= http.StatusInternalServerError {
+		return incomparable(Broken)
+	}
+	verdict, found := s.differ(x, both)
+	if verdict != Mismatch {
+		return finding{verdict: verdict}
+	}
+	after, _, err := s.ask(leader, x, span)
+	if err != nil {
+		return incomparable(reasonOf(err))
+	}
+	excuses := s.excuses(capability, x.Route.ID, before.Status)
+	if len(differences(before, after, excuses)) > 0 || s.o.Owner(capability) != owner {
+		return incomparable(InMotion)
+	}
+	return finding{verdict: Mismatch, differences: found, expected: both.monolith, actual: both.service}
+}
+
+// followed waits until everything written to the owner before a moment is on the
+// other side.
+func (s *Shadow) followed(capability string, owner change.Side, moment time.Time) bool {
+	deadline := time.Now().Add(patience)
+	for {
+		synced := s.o.Synced(capability, owner)
+		if synced.IsZero() || synced.After(moment) {
+			return true
+		}
+		if time.Now().After(deadline) || !s.pause(lookAgain) {
+			return false
+		}
+	}
+}
+
+func (s *Shadow) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// loose compares answers to writes on stores of their own: ids and moments are
+// each side's own there, so it is statuses, headers and the kinds of fields that
+// must agree.
+var loose = match.Rules{}.WithBody(nil, match.Matcher{Kind: match.Type}).
+	WithHeader("Location", match.Matcher{Kind: match.Type}).WithHeader("ETag", match.Matcher{Kind: match.Type})
+
+// judgeWrite sends a write to the isolated store, once and never again, and
+// compares.
+func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
+	store := s.o.Isolated(x.Route.Capability)
+	if store == nil {
+		return incomparable(NoBackend)
+	}
+	got, took, err := s.ask(store, x, span)
+	if err != nil {
+		return incomparable(reasonOf(err))
+	}
+	both := sides{answerOf(x), got}
+	f := finding{verdict: Match, monolith: x.Took, service: took}
+	switch found := differences(both.monolith, both.service, loose); {
+	case bothFail(both):
+		return incomparable(Failing)
+	case len(found) == 0:
+	case otherState(both):
+		return incomparable(InMotion)
+	default:
+		f.verdict, f.differences, f.expected, f.actual = Mismatch, found, both.monolith, both.service
+	}
+	return f
+}
+
+// otherState: a store of its own need not hold what the live one does, so that
+// one side may find what the other one lacks, or lack what stands in its way.
+func otherState(a sides) bool {
+	lacks := func(status int) bool {
+		return status == http.StatusNotFound || status == http.StatusGone || status == http.StatusConflict || status == http.StatusPreconditionFailed
+	}
+	return a.monolith.Status != a.service.Status && (lacks(a.monolith.Status) || lacks(a.service.Status))
+}
+
+// asking bounds one mirrored request.
+func (s *Shadow) asking() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, s.o.Timeout)
+}

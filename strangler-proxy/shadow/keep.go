@@ -1,0 +1,152 @@
+package shadow
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// keepEvery is how often what was found is written to the file, if there is
+// anything new: a kill loses so much at most. Mismatches are filed in the ledger
+// besides, by whoever looks at the gates.
+const keepEvery = 5 * time.Second
+
+// kept is the file's content.
+type kept struct {
+	Version      int                       `json:"version"`
+	Capabilities map[string]keptCapability `json:"capabilities"`
+}
+
+type keptCapability struct {
+	Subject string   `json:"subject"`
+	Tallies []*tally `json:"tallies"`
+}
+
+const keptVersion = 1
+
+// keep writes the file now and then, and at the end.
+func (s *Shadow) keep() {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.save()
+		case <-s.ctx.Done():
+			s.save()
+			return
+		}
+	}
+}
+
+// save writes the file if something has changed since.
+func (s *Shadow) save() {
+	if s.o.Path == "" {
+		return
+	}
+	s.mu.Lock()
+	if !s.changed {
+		s.mu.Unlock()
+		return
+	}
+	all := kept{Version: keptVersion, Capabilities: map[string]keptCapability{}}
+	for _, t := range s.tallies {
+		c := all.Capabilities[t.Capability]
+		c.Subject, c.Tallies = s.bound[t.Capability], append(c.Tallies, t)
+		all.Capabilities[t.Capability] = c
+	}
+	for _, c := range all.Capabilities {
+		slices.SortFunc(c.Tallies, func(a, b *tally) int {
+			return strings.Compare(a.Route+" "+string(a.Direction), b.Route+" "+string(b.Direction))
+		})
+	}
+	raw, err := json.Marshal(all)
+	s.changed = false
+	s.mu.Unlock()
+	if err == nil {
+		err = replace(s.o.Path, raw)
+	}
+	if err != nil {
+		s.o.Failed(fmt.Errorf("keep what shadows found: %w", err))
+	}
+}
+
+// replace writes a file whole or not at all.
+func replace(path string, raw []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(raw)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// restore reads the file.
+func (s *Shadow) restore() {
+	if s.o.Path == "" {
+		return
+	}
+	raw, err := os.ReadFile(s.o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var all kept
+	if err == nil {
+		err = json.Unmarshal(raw, &all)
+	}
+	if err == nil && all.Version != keptVersion {
+		err = fmt.Errorf("%s is of version %d, and %d is read", s.o.Path, all.Version, keptVersion)
+	}
+	if err != nil {
+		s.o.Failed(fmt.Errorf("what shadows found before is lost, and begun anew: %w", err))
+		return
+	}
+	for name, c := range all.Capabilities {
+		s.bound[name] = c.Subject
+		for _, t := range c.Tallies {
+			whole := newTally(t.Route, name, t.Direction, t.Since)
+			fill(&t.Incomparable, whole.Incomparable)
+			fill(&t.Dropped, whole.Dropped)
+			fill(&t.Found, whole.Found)
+			fill(&t.Groups, whole.Groups)
+			t.Capability = name
+			s.tallies[key{t.Route, t.Direction}] = t
+		}
+	}
+}
+
+// fill makes a map that was not in the file.
+func fill[K comparable, V any](have *map[K]V, empty map[K]V) {
+	if *have == nil {
+		*have = empty
+	}
+}
+
+// Bind says what a capability's comparisons are about from now on: both builds
+// and the config. What was compared about something else says nothing any more
+// and is forgotten, in this process or an earlier one. It reports whether
+// anything was.
+func (s *Shadow) Bind(capability, subject string) (forgot bool) {
+	s.mu.Lock()
+	before, known := s.bound[capability]
+	s.bound[capability] = subject
+	s.mu.Unlock()
+	if !known || before == subject {
+		return false
+	}
+	s.Forget(capability)
+	return true
+}

@@ -1,0 +1,29 @@
+package upstream
+
+import (
+	"errors"
+	"net/http"
+	"time"
+)
+
+// ErrBusy is returned, as a NotSentError, where a request that nobody waits for
+// would take what clients' requests may need.
+var ErrBusy = errors.New("the backend has more than half as much to do as it may have, so nobody else asks it")
+
+// Aside sends a request that no client waits for, such as a mirrored one. It
+// takes what clients' requests leave over: with a NotSentError it refuses while
+// half of the backend's requests or connections are in use, and while the
+// backend is not being tried. What becomes of it opens no breaker, takes no
+// endpoint out and is in nobody's statistics, so that a mirrored request that
+// the backend cannot bear harms nobody but itself.
+func (b *Backend) Aside(r *http.Request) (*http.Response, error) {
+	switch {
+	case 2*b.inFlight.Load() > int64(b.o.Limits.Requests), 2*b.connections.Load() > int64(b.o.Limits.Connections):
+		return nil, &NotSentError{ErrBusy}
+	case b.breaker.state() != Closed:
+		return nil, &NotSentError{ErrOpen}
+	}
+	e := b.pick(time.Now())
+	r.URL.Scheme, r.URL.Host = e.url.Scheme, e.url.Host
+	return b.transport.RoundTrip(r)
+}
