@@ -345,6 +345,26 @@ type Matcher interface {
 	Match(ctx context.Context, leader Database, plan *mapping.Plan) ([]Problem, error)
 }
 
+// Footprint is about how much room a copy takes where it goes, in bytes.
+type Footprint struct {
+	Rows     int64 `json:"rows"`     // with what is stored out of line
+	Indexes  int64 `json:"indexes"`  // all of them
+	Building int64 `json:"building"` // for a while, to build the largest of them
+	Log      int64 `json:"log"`      // until it is recycled
+	Free     int64 `json:"free"`     // there is now; -1: nobody can tell
+}
+
+// Total is what has to be free.
+func (f Footprint) Total() int64 { return f.Rows + f.Indexes + f.Building + f.Log }
+
+// Estimator is offered by a database that can estimate how much room the rows of
+// the one it is to take them from need.
+type Estimator interface {
+	// Footprint estimates it from statistics, without looking at rows; ok is
+	// false where the leader is of another kind.
+	Footprint(ctx context.Context, leader Database, plan *mapping.Plan) (f Footprint, ok bool, err error)
+}
+
 // Sighting is somebody who was seen writing a table.
 type Sighting struct {
 	Table       string    `json:"table"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"stranglerfig/migrations/backfill"
@@ -33,26 +32,35 @@ func (p *PreflightError) Error() string {
 	return "preflight refuses the move: " + strings.Join(lines, "; ")
 }
 
+// Plan is what preparing a move would do, and what is in its way.
+type Plan struct {
+	Problems   map[change.Side][]change.Problem `json:"problems"`
+	Statements map[change.Side][]string         `json:"statements"`
+	// Disk is how much room the copy takes, where that can be estimated.
+	Disk map[change.Side]change.Footprint `json:"disk,omitempty"`
+}
+
 // Preflight looks at both databases without changing anything. It returns
 // every problem, and the statements that Prepare would run.
-func (e *Engine) Preflight(ctx context.Context, capability string) (map[change.Side][]change.Problem, map[change.Side][]string, error) {
-	problems, statements := map[change.Side][]change.Problem{}, map[change.Side][]string{}
+func (e *Engine) Preflight(ctx context.Context, capability string) (Plan, error) {
+	var plan Plan
 	err := e.exclusively(ctx, capability, func(_ context.Context, m *move) error {
 		if err := m.reconnect(ctx); err != nil {
 			return err
 		}
 		var err error
-		if problems, err = m.problems(ctx); err != nil {
+		if plan, err = m.look(ctx); err != nil {
 			return err
 		}
+		plan.Statements = map[change.Side][]string{}
 		for side, role := range roles {
-			if statements[side], err = m.db(side).PrepareStatements(ctx, role); err != nil {
+			if plan.Statements[side], err = m.db(side).PrepareStatements(ctx, role); err != nil {
 				return fmt.Errorf("plan the %s's database: %w", side, err)
 			}
 		}
 		return nil
 	})
-	return problems, statements, err
+	return plan, err
 }
 
 // roles at the start of every move.
@@ -153,39 +161,6 @@ func (m *move) command(ctx context.Context, e cutover.Event, watch Watch) error 
 			return err
 		}
 	}
-}
-
-func (m *move) preflight(ctx context.Context) error {
-	found, err := m.problems(ctx)
-	if err != nil {
-		return err
-	}
-	for _, problems := range found {
-		if slices.ContainsFunc(problems, func(p change.Problem) bool { return p.Fatal }) {
-			return &PreflightError{Problems: found}
-		}
-	}
-	return nil
-}
-
-// problems looks at both databases, and holds the one against the other.
-func (m *move) problems(ctx context.Context) (map[change.Side][]change.Problem, error) {
-	found := map[change.Side][]change.Problem{}
-	for side, role := range roles {
-		problems, err := m.db(side).Preflight(ctx, role)
-		if err != nil {
-			return nil, fmt.Errorf("preflight of the %s's database: %w", side, err)
-		}
-		found[side] = problems
-	}
-	if matcher, ok := m.db(change.Service).(change.Matcher); ok {
-		problems, err := matcher.Match(ctx, m.db(change.Monolith), m.spec.Plan)
-		if err != nil {
-			return nil, fmt.Errorf("preflight of the service's database: %w", err)
-		}
-		found[change.Service] = append(found[change.Service], problems...)
-	}
-	return found, nil
 }
 
 // performAtRest performs an action outside a switch, and tells pass of the named

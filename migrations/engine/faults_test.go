@@ -77,7 +77,7 @@ func TestAMoveCanBeSwitchedAgainInASecondLife(t *testing.T) {
 func TestADatabaseThatWasCorrectedInTheSpecIsTheOneUsed(t *testing.T) {
 	w := newWorld(t, 50)
 	ctx := context.Background()
-	_, _, err := w.engine.Preflight(ctx, "billing")
+	_, err := w.engine.Preflight(ctx, "billing")
 	must(t, err)
 	other := w.database("other.db", serviceSchema)
 	s := w.spec()

@@ -183,7 +183,7 @@ func (m *move) overBudget(ctx context.Context, side change.Side, retained, budge
 			return m.db(side).Release(ctx) // a release that failed before
 		}
 		why := fmt.Sprintf("the %s's database kept %s of log for the move, more than its budget of %s, and has let it go",
-			side, size(retained), size(budget))
+			side, Size(retained), Size(budget))
 		if err := m.pause(ctx, side, why); err != nil {
 			var refused *cutover.Refused
 			if errors.As(err, &refused) {
@@ -204,8 +204,8 @@ func (m *move) brokenSides() []change.Side {
 	return m.broken
 }
 
-// size writes a number of bytes for people.
-func size(n int64) string {
+// Size writes a number of bytes for people.
+func Size(n int64) string {
 	const unit = 1 << 10
 	if n < unit {
 		return fmt.Sprintf("%d B", n)

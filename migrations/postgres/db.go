@@ -199,10 +199,12 @@ const (
 	lockTimeout         = "55P03"
 	queryCanceled       = "57014"
 	notSupported        = "0A000"
+	diskFull            = "53100"
 )
 
-// explain turns missing control tables into change.ErrNotPrepared, and adds the
-// detail that the server gives, which names the row.
+// explain turns missing control tables into change.ErrNotPrepared, says what to do
+// about a full disk, and adds the detail that the server gives, which names the
+// row.
 func explain(err error) error {
 	var e *pgconn.PgError
 	switch {
@@ -210,6 +212,8 @@ func explain(err error) error {
 		return err
 	case e.Code == undefinedTable && strings.Contains(e.Message, `"strangler.`):
 		return fmt.Errorf("%w: %w", change.ErrNotPrepared, err)
+	case e.Code == diskFull:
+		return fmt.Errorf("%w: make room on the disk of that database's server; nothing is lost, and what was under way can go on", err)
 	case e.Detail != "":
 		return fmt.Errorf("%w: %s", err, e.Detail)
 	}

@@ -126,7 +126,7 @@ func (db *DB) dispensable(ctx context.Context, q querier, t change.Table) ([]asi
 // toldWhole holds for an index x whose definition says all there is to it.
 const toldWhole = `NOT x.indisclustered AND obj_description(x.indexrelid, 'pg_class') IS NULL
 	AND (SELECT reltablespace = 0 FROM pg_class WHERE oid = x.indexrelid)
-	AND NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = x.indexrelid AND attstattarget > 0)`
+	AND NOT EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = x.indexrelid AND attstattarget >= 0)`
 
 // isKey holds for a unique index x of just the key's columns, given as $2.
 const isKey = `x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = cardinality($2::text[])

@@ -67,16 +67,44 @@ func (db *DB) matchTable(ctx context.Context, from *DB, t *mapping.Table, i int)
 	return append(found, db.matchUnique(ctx, from, t, i)...), nil
 }
 
-// match judges one column; what a transform changes is not compared.
+// match judges one column; what other transforms make of a value is not compared.
 func match(t *mapping.Table, c mapping.Column, leads, holds bounds) []change.Problem {
 	subject, source := t.To+"."+c.To, t.From+"."+c.From
 	var found []change.Problem
 	if holds.required && !leads.required {
 		found = append(found, warning(subject, "may not be NULL, but "+source+" may", "make sure that no row has NULL there, or let the column have it"))
 	}
-	if c.Transform().Kind != "rename" {
+	switch c.Transform().Kind {
+	case "rename":
+		return append(found, matchPlain(subject, source, leads, holds)...)
+	case "scale":
+		return append(found, matchScaled(subject, source, c.Transform().Digits, leads, holds)...)
+	}
+	return found
+}
+
+// matchScaled judges a decimal that is counted in its smallest unit.
+func matchScaled(subject, source string, digits int, leads, holds bounds) (found []change.Problem) {
+	if leads.digits > 0 && leads.digits < boundless && leads.decimals > digits {
+		found = append(found, warning(subject, fmt.Sprintf("counts %d decimals, but %s keeps %d", digits, source, leads.decimals), "map it with as many: an amount that has more decimals stops the copy"))
+	}
+	safe := map[int]int{2: 4, 4: 9, 8: 18}[holds.bytes] // digits that always fit
+	if safe == 0 || leads.digits == 0 && leads.bytes == 0 {
 		return found
 	}
+	most := leads.digits
+	if leads.bytes > 0 {
+		most = map[int]int{2: 5, 4: 10, 8: 19}[leads.bytes]
+	}
+	if most > safe-digits && (most < boundless || holds.bytes < 8) {
+		found = append(found, warning(subject, fmt.Sprintf("is an integer of %d bytes and holds any amount of %d digits before the point, but %s may have more", holds.bytes, max(0, safe-digits), source),
+			"make it a bigint: an amount that does not fit stops the stream"))
+	}
+	return found
+}
+
+// matchPlain judges a value that stays as it is.
+func matchPlain(subject, source string, leads, holds bounds) (found []change.Problem) {
 	switch {
 	case holds.bytes > 0 && holds.bytes < leads.bytes:
 		found = append(found, warning(subject, fmt.Sprintf("is an integer of %d bytes, but %s has %d", holds.bytes, source, leads.bytes), "make it as wide: a number that does not fit stops the stream"))

@@ -4,12 +4,82 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"stranglerfig/migrations/change"
 )
+
+const createSlot = "SELECT lsn - '0/0' FROM pg_create_logical_replication_slot($1, 'pgoutput')"
+
+// prepareSlot creates the slot, or makes sure that it is still the one that was
+// created: a new one in its place would silently lack what the old one had.
+func (db *DB) prepareSlot(ctx context.Context) error {
+	var born *int64
+	if err := db.pool.QueryRow(ctx, "SELECT born FROM strangler.move WHERE id = $1", db.id).Scan(&born); err != nil {
+		return unprepared(err)
+	}
+	exists, err := db.slotExists(ctx)
+	switch {
+	case err != nil:
+		return err
+	case exists && born != nil:
+		return nil
+	case born != nil:
+		return fmt.Errorf("prepare %s: %w", db.id, errLost)
+	case !exists:
+		if err := db.createSlot(ctx); err != nil {
+			return err
+		}
+	}
+	return db.bear(ctx)
+}
+
+// createSlot waits for the transactions that are open now.
+func (db *DB) createSlot(ctx context.Context) error {
+	err := transact(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockWait.Milliseconds())); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, createSlot, db.name)
+		return err
+	})
+	if code(err) == lockTimeout {
+		return fmt.Errorf("transactions that were open did not end within %s: end them, then prepare again: %w", lockWait, err)
+	}
+	if err != nil {
+		return fmt.Errorf("create replication slot %s: %w", db.name, err)
+	}
+	return nil
+}
+
+func (db *DB) slotExists(ctx context.Context) (bool, error) {
+	found, err := texts(ctx, db.pool, "SELECT slot_name::text FROM pg_replication_slots WHERE slot_name = $1", db.name)
+	return len(found) > 0, err
+}
+
+// dropSlot ends whoever streams from the slot, and drops it.
+func (db *DB) dropSlot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, takeoverWait)
+	defer cancel()
+	for {
+		_, err := db.pool.Exec(ctx, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", db.name)
+		if code(err) == undefinedObject { // somebody else was faster
+			return nil
+		}
+		if code(err) != objectInUse {
+			return err
+		}
+		if err := db.evict(ctx); err != nil {
+			return err
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			return fmt.Errorf("drop replication slot %s: %w", db.name, err)
+		}
+	}
+}
 
 // bear records where the slot's log begins and in whose history: the system and
 // the timeline. Nothing before that will be asked for.

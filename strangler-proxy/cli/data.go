@@ -16,7 +16,6 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
 	"stranglerfig/migrations/verify"
-	"stranglerfig/strangler-proxy/control"
 	"stranglerfig/strangler-proxy/control/api"
 )
 
@@ -114,7 +113,7 @@ func (e *env) renderWriters(seen map[change.Side][]api.Writer) {
 }
 
 func (e *env) plan(cmd *cobra.Command, capability string) error {
-	var plan control.Plan
+	var plan engine.Plan
 	if err := e.operate(cmd, capability, "prepare", api.OperateRequest{DryRun: true}, &plan); err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (e *env) plan(cmd *cobra.Command, capability string) error {
 	return nil
 }
 
-func (e *env) renderPlan(plan control.Plan) {
+func (e *env) renderPlan(plan engine.Plan) {
 	for _, side := range []change.Side{change.Monolith, change.Service} {
 		fmt.Fprintf(e.out, "-- the %s's database\n", side)
 		for _, p := range plan.Problems[side] {
@@ -149,6 +148,14 @@ func (e *env) renderPlan(plan control.Plan) {
 			if p.Hint != "" {
 				fmt.Fprintf(e.out, "--   hint: %s\n", p.Hint)
 			}
+		}
+		if f, ok := plan.Disk[side]; ok {
+			free := "how much is free cannot be asked"
+			if f.Free >= 0 {
+				free = engine.Size(f.Free) + " are free"
+			}
+			fmt.Fprintf(e.out, "-- the copy takes about %s of disk: %s of rows, %s of indexes, %s to build them, %s of log; %s\n",
+				engine.Size(f.Total()), engine.Size(f.Rows), engine.Size(f.Indexes), engine.Size(f.Building), engine.Size(f.Log), free)
 		}
 		for _, s := range plan.Statements[side] {
 			fmt.Fprintf(e.out, "%s;\n", strings.TrimSuffix(strings.TrimSpace(s), ";"))

@@ -42,6 +42,7 @@ func (c *Control) handler() http.Handler {
 	v1.GET("/playbook/:capability", c.getPlaybook)
 	v1.GET("/ledger", c.getLedger)
 	v1.GET("/can-cutover", c.getCanCutOver)
+	v1.GET("/profile/:name", c.getProfile)
 	v1.POST("/explain", c.postExplain)
 	v1.POST("/reload", c.postReload)
 	v1.POST("/evidence", c.postEvidence)

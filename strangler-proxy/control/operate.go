@@ -62,16 +62,9 @@ func (c *Control) wake() {
 	}
 }
 
-// Plan is what preparing would do.
-type Plan struct {
-	Problems   map[change.Side][]change.Problem `json:"problems"`
-	Statements map[change.Side][]string         `json:"statements"`
-}
-
 func (c *Control) prepare(ctx context.Context, p *config.Capability, q api.OperateRequest, _ *lines) (any, error) {
 	if q.DryRun {
-		problems, statements, err := c.engine.Preflight(ctx, p.Name)
-		return Plan{Problems: problems, Statements: statements}, err
+		return c.engine.Preflight(ctx, p.Name)
 	}
 	if err := c.engine.Prepare(ctx, p.Name); err != nil {
 		return nil, err

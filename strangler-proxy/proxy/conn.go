@@ -43,6 +43,7 @@ type conn struct {
 	wantBody, wantAnswer *capture   // what they want; nil: nothing
 	header, answered     http.Header
 
+	at      time.Time      // when the clock was last looked at
 	writeBy time.Time      // deadline of what is written to the client
 	told    [6]http1.Field // room for what backends are told about the client
 }
@@ -83,9 +84,16 @@ func (c *conn) write(b []byte) error {
 	return err
 }
 
+// look looks at the clock. Doing so costs something, so what happens within
+// moments happens at the same time.
+func (c *conn) look() time.Time {
+	c.at = time.Now()
+	return c.at
+}
+
 func (c *conn) mayWrite() {
 	limit := c.proxy.o.Limits.BodyTimeout
-	by := time.Now().Add(limit)
+	by := c.at.Add(limit)
 	if by.Sub(c.writeBy) > limit/8 {
 		c.client.SetWriteDeadline(by)
 		c.writeBy = by
@@ -106,7 +114,10 @@ func (c *conn) serve() bool {
 	p, f := c.proxy, &c.flight
 	status, err := p.admit(waiting{c}, f)
 	gone := c.left()
-	c.hush() // whoever waited may have listened
+	if c.ear != nil {
+		c.hush() // whoever waited has listened
+		c.look()
+	}
 	switch {
 	case gone != nil:
 		f.err = gone
@@ -126,8 +137,11 @@ func (c *conn) serve() bool {
 
 // begin readies the connection for a request that was parsed.
 func (c *conn) begin() {
+	if len(c.in.unread()) == 0 {
+		c.in.release()
+	}
 	r := &c.req
-	c.flight = flight{obeyed: c.proxy.obeyed.Load(), begun: time.Now(), asked: asked{
+	c.flight = flight{obeyed: c.proxy.obeyed.Load(), begun: c.look(), asked: asked{
 		method: r.Method, host: r.Host, target: r.Path, query: r.Query, length: r.Length, upgrade: r.Upgrade != "", fields: c,
 	}, from: c.from, told: c.told[:0]}
 	c.body = body{chunked: r.Length < 0, left: max(r.Length, 0), done: r.Length == 0, limit: c.proxy.o.Limits.Body}
@@ -281,6 +295,7 @@ func (c *conn) refuse(status int, text string) bool {
 
 // answer writes an answer of the proxy's own.
 func (c *conn) answer(status int, text string) {
+	c.look()
 	text = "strangler: " + text + "\n"
 	b := append(c.out[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)

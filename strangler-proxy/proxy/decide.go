@@ -41,7 +41,7 @@ type fields interface {
 type obeyed struct {
 	*Snapshot
 	capabilities map[string]*capability
-	counters     map[*route.Route]*counters
+	counters     []*counters // of the routes, by their places
 }
 
 // capability is what the proxy keeps of one.

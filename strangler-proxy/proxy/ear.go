@@ -118,6 +118,11 @@ func (f *clientFault) Error() string { return f.err.Error() }
 // Unwrap returns the cause.
 func (f *clientFault) Unwrap() error { return f.err }
 
+func isClientFault(err error) bool {
+	var fault *clientFault
+	return errors.As(err, &fault)
+}
+
 // deadline sets a deadline, unless the ear is to end: then it must not
 // undo the one that ends it.
 func (e *ear) deadline(set func(time.Time) error, at time.Time) error {

@@ -124,7 +124,7 @@ func (p *Proxy) account(f *flight) {
 	}
 	c := p.undeclared
 	if f.route != nil {
-		c = f.obeyed.counters[f.route]
+		c = f.obeyed.counters[f.route.Place()]
 	}
 	p.o.Metrics.count(c, f.decision.Side, status, took)
 	if f.held > time.Millisecond {
@@ -140,20 +140,29 @@ func (p *Proxy) account(f *flight) {
 
 // countersOf returns the numbers of a table's routes, those of routes that were
 // there before being kept.
-func countersOf(t *route.Table, before *obeyed) map[*route.Route]*counters {
-	known := map[string]*counters{}
+func countersOf(t *route.Table, before *obeyed) []*counters {
+	var had []*counters
 	if before != nil {
-		for _, c := range before.counters {
-			known[c.name] = c
-		}
+		had = before.counters
 	}
-	all := make(map[*route.Route]*counters, len(t.Routes()))
-	for _, r := range t.Routes() {
+	var known map[string]*counters // made for the first route that has another place now
+	all := make([]*counters, 0, len(had))
+	for i, r := range t.Routes() {
+		if i < len(had) && had[i].name == r.ID {
+			all = append(all, had[i])
+			continue
+		}
+		if known == nil {
+			known = make(map[string]*counters, len(had))
+			for _, c := range had {
+				known[c.name] = c
+			}
+		}
 		c := known[r.ID]
 		if c == nil {
 			c = &counters{name: r.ID}
 		}
-		all[r] = c
+		all = append(all, c)
 	}
 	return all
 }

@@ -118,13 +118,14 @@ func (c *conn) splicesBack(a *body) bool {
 // spliceBack moves a lot of the answer from socket to socket, and begins to
 // listen to the client when the backend takes a while.
 func (c *conn) spliceBack(a *body, idle time.Duration) error {
+	c.look()
 	c.mayWrite()
 	by := time.Time{}
 	switch {
 	case c.ear == nil:
-		by = time.Now().Add(watchAfter)
+		by = c.at.Add(watchAfter)
 	case idle > 0:
-		by = time.Now().Add(idle)
+		by = c.at.Add(idle)
 	}
 	c.up.SetReadDeadline(by)
 	lot := io.LimitedReader{R: c.up.TCP(), N: min(a.left, spliceLot)}

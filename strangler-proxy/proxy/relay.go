@@ -29,6 +29,7 @@ func (c *conn) relay() {
 		if err == nil {
 			return
 		}
+		c.look()
 		if gone := c.left(); gone != nil {
 			err = gone
 		}
@@ -100,22 +101,24 @@ func (c *conn) exchange(again bool) (err error) {
 	if again {
 		begin = f.target.BeginAgain
 	}
-	attempt, err := begin()
+	attempt, err := begin(c.at)
 	if err != nil {
 		return err
 	}
 	outcome := upstream.Failed
 	defer func() {
-		var fault *clientFault
+		if err != nil {
+			c.look()
+		}
 		switch {
-		case err != nil && (c.left() != nil || errors.As(err, &fault)):
+		case err != nil && (c.left() != nil || isClientFault(err)):
 			outcome = upstream.Undecided
 		case errors.Is(err, upstream.ErrSlow):
 			outcome = upstream.Slow
 		}
-		attempt.End(outcome)
+		attempt.End(outcome, c.at)
 	}()
-	c.up, err = attempt.Conn(context.Background(), again)
+	c.up, err = attempt.Conn(context.Background(), again, c.at)
 	if err != nil {
 		outcome = upstream.Unconnected(err)
 		return err
@@ -134,7 +137,7 @@ func (c *conn) exchange(again bool) (err error) {
 		outcome = upstream.Well
 		return excused{c.res.Status}
 	}
-	attempt.Begun()
+	attempt.Begun(c.at)
 	c.proxy.wrote(f)
 	f.status = c.res.Status
 	if c.res.Status == http.StatusSwitchingProtocols {
@@ -173,7 +176,6 @@ func (c *conn) abort() {
 // it, the beginning of the answer is awaited as well; otherwise the ear sends on
 // the rest.
 func (c *conn) send(limit time.Duration) error {
-	f := &c.flight
 	c.out = c.appendRequest(c.out[:0])
 	if !c.body.done {
 		var used int
@@ -183,7 +185,7 @@ func (c *conn) send(limit time.Duration) error {
 		}
 		c.in.use(used)
 	}
-	c.up.MayTake(f.begun.Add(f.held), c.proxy.o.Limits.BodyTimeout)
+	c.up.MayTake(c.at, c.proxy.o.Limits.BodyTimeout)
 	if c.sent = c.body.done; c.sent {
 		return c.readBack(limit, c.out)
 	}
@@ -245,13 +247,17 @@ func (c *conn) readAnswerHead(limit time.Duration) (string, error) {
 func (c *conn) readBack(limit time.Duration, question []byte) error {
 	if c.ear == nil {
 		soon := watchAfter
+		if question == nil {
+			c.look() // what came before may have taken a while to be passed on
+		}
 		if limit > 0 && limit < 2*soon {
 			soon = limit
-			c.up.SetReadDeadline(time.Now().Add(soon))
+			c.up.SetReadDeadline(c.at.Add(soon))
 		} else {
-			c.up.MaySend(time.Now(), soon)
+			c.up.MaySend(c.at, soon)
 		}
 		err := c.fillBack(question)
+		c.look()
 		if err == nil {
 			return nil
 		}
@@ -270,7 +276,9 @@ func (c *conn) readBack(limit time.Duration, question []byte) error {
 		by = time.Now().Add(limit)
 	}
 	c.up.SetReadDeadline(by)
-	return answerError(c.fillBack(question))
+	err := c.fillBack(question)
+	c.look()
+	return answerError(err)
 }
 
 // notAsked reports whether a question was not sent whole.
@@ -316,7 +324,7 @@ func (c *conn) settle() {
 	case !c.sent, c.res.Close, len(c.back.unread()) > 0:
 		c.up.Close()
 	default:
-		c.up.Keep()
+		c.up.Keep(c.at)
 	}
 	c.up = nil
 }

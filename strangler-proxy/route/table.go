@@ -18,6 +18,7 @@ type Route struct {
 	EncodedSlash bool
 
 	// What every request touches stands together.
+	place      int32 // among the routes of its table
 	next       int32 // the route to look at after this one, where a path ends; of a table only
 	method     string
 	owned      string // see ownedBy; "" outside of a table
@@ -203,6 +204,10 @@ func Compile(routes []Route, profile Profile) (*Table, []Problem) {
 	}
 	return t.table(), nil
 }
+
+// Place is where a route that was looked up stands among those of its table,
+// see [Table.Routes].
+func (r *Route) Place() int { return int(r.place) }
 
 // Routes returns the routes in the order they were declared.
 func (t *Table) Routes() []*Route {

@@ -168,6 +168,7 @@ func hashOf(seed maphash.Seed, from int32, segment string) uint32 {
 func (t *tree) table() *Table {
 	made := &Table{profile: t.profile, hosts: map[string]int32{}, anywhere: none, seed: t.seed, routes: t.routes}
 	for i := range t.routes {
+		t.routes[i].place = int32(i)
 		made.asks = made.asks || len(t.routes[i].predicates) > 0
 		made.depth = max(made.depth, len(t.routes[i].segments))
 		if last := t.routes[i].declared[len(t.routes[i].declared)-1]; last.kind == rest || last == (segment{kind: literal}) {

@@ -48,15 +48,15 @@ func Unconnected(err error) Outcome {
 var ErrFull = errors.New("the backend has as much to do as it may have")
 
 // Begin admits a request to the backend and chooses the endpoint that gets it.
-// The error is a NotSentError.
-func (b *Backend) Begin() (Attempt, error) { return b.begin(b.pick) }
+// The error is a NotSentError. Here and below now is the caller's clock, which
+// is read once for much.
+func (b *Backend) Begin(now time.Time) (Attempt, error) { return b.begin(now, b.pick) }
 
 // BeginAgain does the same for a request that has just failed: it goes to the
 // endpoint that has failed least.
-func (b *Backend) BeginAgain() (Attempt, error) { return b.begin(b.pickAgain) }
+func (b *Backend) BeginAgain(now time.Time) (Attempt, error) { return b.begin(now, b.pickAgain) }
 
-func (b *Backend) begin(pick func(time.Time) *endpoint) (Attempt, error) {
-	now := time.Now()
+func (b *Backend) begin(now time.Time, pick func(time.Time) *endpoint) (Attempt, error) {
 	if b.inFlight.Add(1) > int64(b.o.Limits.Requests) {
 		b.inFlight.Add(-1)
 		b.refusedRequests.Add(1)
@@ -76,15 +76,14 @@ func (b *Backend) begin(pick func(time.Time) *endpoint) (Attempt, error) {
 
 // Begun says that the answer has begun. One that goes on for long, such as a
 // stream of events, does not keep others from being tried meanwhile.
-func (a Attempt) Begun() {
+func (a Attempt) Begun(now time.Time) {
 	if a.trial {
-		a.backend.breaker.answering(time.Now())
+		a.backend.breaker.answering(now)
 	}
 }
 
 // End says how the attempt went.
-func (a Attempt) End(o Outcome) {
-	now := time.Now()
+func (a Attempt) End(o Outcome, now time.Time) {
 	a.endpoint.inFlight.Add(-1)
 	a.backend.inFlight.Add(-1)
 	a.endpoint.outcomes[o].Add(1)
@@ -121,10 +120,10 @@ func (b *Backend) RetryUnsent() bool {
 // Conn returns a connection: an idle one that the backend has neither closed
 // nor sent anything on unasked, or a new one; fresh demands a new one. The
 // error is a NotSentError.
-func (a Attempt) Conn(ctx context.Context, fresh bool) (*Conn, error) {
+func (a Attempt) Conn(ctx context.Context, fresh bool, now time.Time) (*Conn, error) {
 	b, e := a.backend, a.endpoint
 	if !fresh {
-		if c := b.reuse(e); c != nil {
+		if c := b.reuse(e, now); c != nil {
 			return c, nil
 		}
 	}

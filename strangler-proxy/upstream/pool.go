@@ -103,9 +103,9 @@ func (c *Conn) Close() error {
 }
 
 // Keep puts the connection back for the next request.
-func (c *Conn) Keep() {
+func (c *Conn) Keep(now time.Time) {
 	b, e := c.backend, c.endpoint
-	c.since = time.Now()
+	c.since = now
 	if c.way != b.way.Load() || c.since.Sub(c.born) > b.o.Limits.Age {
 		c.Close()
 		return
@@ -126,7 +126,7 @@ func (c *Conn) Keep() {
 // reuse returns an idle connection of an endpoint, the last one used first;
 // nil where there is none. One that the backend has closed is not used, nor one
 // on which it sent something: that would be taken for the next answer.
-func (b *Backend) reuse(e *endpoint) *Conn {
+func (b *Backend) reuse(e *endpoint, now time.Time) *Conn {
 	way := b.way.Load()
 	for {
 		e.mu.Lock()
@@ -139,7 +139,7 @@ func (b *Backend) reuse(e *endpoint) *Conn {
 		e.idle[n-1] = nil
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
-		if c.way == way && time.Since(c.since) < b.o.Limits.IdleFor && c.tcp.Quiet() {
+		if c.way == way && now.Sub(c.since) < b.o.Limits.IdleFor && c.tcp.Quiet() {
 			return c
 		}
 		c.Close()
@@ -236,7 +236,7 @@ func (b *Backend) nudge() {
 // take.
 func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
 	err = b.awaitThat(ctx, func() bool {
-		if c = b.reuse(e); c != nil {
+		if c = b.reuse(e, time.Now()); c != nil {
 			return true
 		}
 		return b.takeSlot()

@@ -21,7 +21,7 @@ var ErrSlow = errors.New("the backend did not answer in time")
 // closed: that is when it is known how the backend did. A body of which no
 // piece comes for as long as the backend's idle time ends with an error.
 func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
-	attempt, err := b.Begin()
+	attempt, err := b.Begin(time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (b *Backend) RoundTrip(r *http.Request) (*http.Response, error) {
 // RoundTripAgain does the same with a request that has just failed, see
 // [Backend.BeginAgain].
 func (b *Backend) RoundTripAgain(r *http.Request) (*http.Response, error) {
-	attempt, err := b.BeginAgain()
+	attempt, err := b.BeginAgain(time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -50,24 +50,24 @@ func (b *Backend) roundTrip(attempt Attempt, r *http.Request) (*http.Response, e
 	}
 	res, err := b.transport.RoundTrip(r)
 	if err != nil {
-		attempt.End(blame(ctx, upload, err))
+		attempt.End(blame(ctx, upload, err), time.Now())
 		cancel(nil)
 		return nil, err
 	}
-	attempt.Begun()
+	attempt.Begun(time.Now())
 	if res.Body == http.NoBody {
-		attempt.End(Well)
+		attempt.End(Well, time.Now())
 		cancel(nil)
 		return res, nil
 	}
 	res.Body = &download{ReadCloser: res.Body, idle: b.idleFor(res), give: cancel, end: func(err error) {
 		switch {
 		case err == io.EOF:
-			attempt.End(Well)
+			attempt.End(Well, time.Now())
 		case err == nil:
-			attempt.End(Undecided) // nobody wanted the rest
+			attempt.End(Undecided, time.Now()) // nobody wanted the rest
 		default:
-			attempt.End(blame(ctx, upload, err))
+			attempt.End(blame(ctx, upload, err), time.Now())
 		}
 		cancel(nil)
 	}}
