@@ -46,7 +46,7 @@ contract-tests/crashes/      : *
 
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change
-strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential
+strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential contract-tests/match
 strangler-proxy/socket/      :
 strangler-proxy/upstream/    : strangler-proxy/socket
 strangler-proxy/http1/       :

@@ -1,58 +1,127 @@
 package tape
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"maps"
-	"net/textproto"
-	"net/url"
-	"regexp"
+	"cmp"
+	"net/http"
 	"slices"
-	"sort"
+	"strconv"
 	"strings"
 
 	"stranglerfig/contract-tests/contract"
-	"stranglerfig/contract-tests/match"
 )
+
+// DefaultCover is the share of the traffic that a contract covers if nobody
+// says otherwise.
+const DefaultCover = 0.999
+
+// Options say how to distil.
+type Options struct {
+	Consumer, Provider string
+	// Cover is the share of the traffic's weight that the interactions are to
+	// cover, above 0 and up to 1; 0 is DefaultCover.
+	Cover float64
+}
+
+// Distilled is a contract with what it was made of.
+type Distilled struct {
+	Contract contract.Contract `json:"-"`
+	Weight   int               `json:"weight"`  // exchanges that count
+	Covered  int               `json:"covered"` // of them, those of a sort that the contract has
+	Left     []Sort            `json:"left"`    // the sorts left out as too rare, the most frequent first
+	Skipped  Skipped           `json:"skipped"`
+}
+
+// Sort is a sort of traffic: exchanges of one route and status whose requests
+// and answers have the same shape.
+type Sort struct {
+	Route   string `json:"route"`
+	Status  int    `json:"status"`
+	Weight  int    `json:"weight"`  // exchanges of this sort
+	Example string `json:"example"` // method and target of one of them
+}
+
+// Skipped counts exchanges that say nothing about what clients rely on.
+type Skipped struct {
+	Truncated int `json:"truncated"` // a body was too long to be kept whole
+	Failed    int `json:"failed"`    // the answer was a 5xx
+	Switched  int `json:"switched"`  // the protocol was switched
+}
+
+// cluster is the exchanges of one sort.
+type cluster struct {
+	key     string
+	members []int // by number, in the order in which they were answered
+	example int   // the one that stands for them
+	links   []link
+}
 
 // Distill makes a contract of recorded exchanges, which must be redacted.
 //
-// Exchanges of one route, method and status whose answers have the same shape
-// become one interaction: the first is the example, and their number its
-// weight. What varied among them becomes a rule, as narrow as the samples
-// allow; what was redacted may be anything of its type. Exchanges that are cut
-// short, answers of 5xx and protocol switches are left out. Requests that
-// cannot be repeated, because a part of them was redacted, are pending.
-func Distill(exchanges []Exchange, consumer, provider string) contract.Contract {
-	groups := map[string][]Exchange{}
-	for _, e := range exchanges {
-		if !e.Truncated && e.Response.Status >= 200 && e.Response.Status < 500 {
-			key := cluster(e)
-			groups[key] = append(groups[key], e)
-		}
+// Exchanges of one route, method and status whose requests and answers have the
+// same shape become one interaction: one of them is the example, and their
+// number its weight. The most frequent ones are kept until they cover enough of
+// the traffic; since no exchange is of two sorts, no smaller choice covers as
+// much. What varied among them becomes a rule, as narrow as the samples allow;
+// what was redacted may be anything of its type. Where an answer made up an id
+// that a later request of the same client is about, the two become a chain.
+// Requests that cannot be repeated, because a part of them was redacted, are
+// pending.
+func Distill(exchanges []Exchange, o Options) Distilled {
+	if o.Cover <= 0 || o.Cover > 1 {
+		o.Cover = DefaultCover
 	}
-	c := contract.Contract{Consumer: consumer, Provider: provider}
-	for key, group := range groups {
-		c.Interactions = append(c.Interactions, interaction(key, group))
-	}
-	sort.Slice(c.Interactions, func(i, j int) bool {
-		a, b := c.Interactions[i], c.Interactions[j]
-		if a.Description != b.Description {
-			return a.Description < b.Description
-		}
-		return a.Key < b.Key
-	})
-	return c
+	d := Distilled{Contract: contract.Contract{Consumer: o.Consumer, Provider: o.Provider}, Left: []Sort{}}
+	exchanges = d.countable(exchanges)
+	clusters := clustered(exchanges)
+	tie(exchanges, clusters)
+	kept := d.choose(exchanges, clusters, o.Cover)
+	d.Contract.Interactions = interactions(exchanges, kept)
+	return d
 }
 
-// cluster names the group an exchange belongs to.
-func cluster(e Exchange) string {
-	return strings.Join([]string{e.Request.Method, route(e), fmt.Sprint(e.Response.Status), shape(e.Response)}, "\n")
+// countable leaves out what is no example, in the order of the answers.
+func (d *Distilled) countable(exchanges []Exchange) []Exchange {
+	var all []Exchange
+	for _, e := range exchanges {
+		switch {
+		case e.Response.Status >= 500:
+			d.Skipped.Failed++
+		case e.Response.Status < 200:
+			d.Skipped.Switched++
+		case e.Truncated:
+			d.Skipped.Truncated++
+		default:
+			all = append(all, e)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Exchange) int { return a.At.Compare(b.At) })
+	d.Weight = len(all)
+	return all
+}
+
+// clustered groups exchanges by sort, the most frequent first.
+func clustered(exchanges []Exchange) []*cluster {
+	by := map[string]*cluster{}
+	var all []*cluster
+	for n, e := range exchanges {
+		key := sortOf(e)
+		c := by[key]
+		if c == nil {
+			c = &cluster{key: key, example: -1}
+			by[key] = c
+			all = append(all, c)
+		}
+		c.members = append(c.members, n)
+	}
+	slices.SortStableFunc(all, func(a, b *cluster) int {
+		return cmp.Or(cmp.Compare(len(b.members), len(a.members)), cmp.Compare(a.key, b.key))
+	})
+	return all
+}
+
+// sortOf names the sort of an exchange.
+func sortOf(e Exchange) string {
+	return strings.Join([]string{e.Request.Method, route(e), strconv.Itoa(e.Response.Status), requestShape(e.Request), shape(e.Response)}, "\n")
 }
 
 func route(e Exchange) string {
@@ -62,386 +131,48 @@ func route(e Exchange) string {
 	return e.Request.Method + " " + e.Request.Path
 }
 
-// shape is the outline of an answer: of JSON its members and kinds, else its
-// content type.
-func shape(r Response) string {
-	if v, ok := document(r); ok {
-		return outline(v)
-	}
-	if len(r.Body) == 0 {
-		return "empty"
-	}
-	media, _, _ := strings.Cut(get(r.Header, "Content-Type"), ";")
-	return strings.ToLower(media)
-}
-
-// document decodes an answer that is JSON.
-func document(r Response) (any, bool) {
-	media, _, _ := strings.Cut(strings.ToLower(get(r.Header, "Content-Type")), ";")
-	if media = strings.TrimSpace(media); media != "" && media != "application/json" && !strings.HasSuffix(media, "+json") {
-		return nil, false
-	}
-	d := json.NewDecoder(bytes.NewReader(r.Body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return nil, false
-	}
-	_, err := d.Token()
-	return v, errors.Is(err, io.EOF)
-}
-
-func outline(v any) string {
-	switch v := v.(type) {
-	case map[string]any:
-		var members []string
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			members = append(members, fmt.Sprintf("%q:%s", name, outline(v[name])))
+// choose keeps clusters until they cover enough, and with them those that
+// their chains begin with.
+func (d *Distilled) choose(exchanges []Exchange, clusters []*cluster, cover float64) []*cluster {
+	keep := map[*cluster]bool{}
+	var need func(c *cluster)
+	need = func(c *cluster) {
+		if keep[c] {
+			return
 		}
-		return "{" + strings.Join(members, ",") + "}"
-	case []any:
-		kinds := map[string]bool{}
-		for _, element := range v {
-			kinds[outlineInArray(element)] = true
-		}
-		return "[" + strings.Join(slices.Sorted(maps.Keys(kinds)), "|") + "]"
-	}
-	return match.KindOf(v)
-}
-
-// outlineInArray does not tell a member that is null from one that is not:
-// whether a page of a list happens to hold a null is no difference in shape.
-func outlineInArray(v any) string {
-	object, ok := v.(map[string]any)
-	if !ok {
-		return outline(v)
-	}
-	return "{" + strings.Join(slices.Sorted(maps.Keys(object)), ",") + "}"
-}
-
-func interaction(key string, group []Exchange) contract.Interaction {
-	first := group[0]
-	sum := sha256.Sum256([]byte(key))
-	i := contract.Interaction{
-		Key:         hex.EncodeToString(sum[:8]),
-		Description: fmt.Sprintf("%s answers %d", route(first), first.Response.Status),
-		Route:       route(first),
-		Source:      contract.Recorded,
-		Weight:      len(group),
-		Redacted:    redactions(group),
-		Request:     request(first.Request),
-		Response: contract.Response{
-			Status: first.Response.Status,
-			Header: kept(first.Response.Header, answered),
-			Body:   first.Response.Body,
-		},
-	}
-	if first.Response.Body == nil {
-		i.Response.Body = []byte{}
-	}
-	i.Pending = slices.ContainsFunc(first.Redacted, func(place string) bool {
-		return strings.HasPrefix(place, "request.") && !strings.HasPrefix(place, "request.header.")
-	})
-	i.Pending = !asked(first, &i.Request) || i.Pending
-	i.Response.Rules = rules(group)
-	return withText(i, group)
-}
-
-func redactions(group []Exchange) []string {
-	places := map[string]bool{}
-	for _, e := range group {
-		for _, place := range e.Redacted {
-			places[place] = true
+		keep[c] = true
+		d.Covered += len(c.members)
+		for _, l := range c.links {
+			need(l.from)
 		}
 	}
-	return slices.Sorted(maps.Keys(places))
-}
-
-func request(r Request) contract.Request {
-	out := contract.Request{Method: r.Method, Path: r.Path, Header: kept(r.Header, repeated)}
-	if len(r.Body) > 0 {
-		out.Body = r.Body
-	}
-	// What does not parse was not understood by the answering side either.
-	if query, _ := url.ParseQuery(r.Query); len(query) > 0 {
-		out.Query = query
-	}
-	return out
-}
-
-// asked adds to a request what its route asks for: without it the request would
-// be another route's when it is repeated. It reports whether all of that is on
-// the tape; of a secret there is only the pseudonym.
-func asked(e Exchange, out *contract.Request) (whole bool) {
-	for _, ask := range e.Asks {
-		kind, rest, _ := strings.Cut(ask, ":")
-		name, value, valued := strings.Cut(rest, "=")
-		if kind == "query" {
-			continue // of which everything is repeated
-		}
-		if kind == "cookie" {
-			name, value = "Cookie", name+"="+value
-			if before := get(out.Header, name); before != "" {
-				value = before + "; " + value
-			}
-		} else if !valued {
-			value = get(e.Request.Header, name)
-			valued = !strings.Contains(value, "redacted-")
-		}
-		if !valued {
-			return false
-		}
-		out.Header[textproto.CanonicalMIMEHeaderKey(name)] = []string{value}
-	}
-	return true
-}
-
-// kept picks the headers that say something, without those redacted.
-func kept(header map[string][]string, keep func(name string) bool) map[string][]string {
-	out := map[string][]string{}
-	for name, values := range header {
-		if keep(name) && !strings.Contains(strings.Join(values, ","), "redacted-") {
-			out[name] = values
+	for _, c := range clusters {
+		if float64(d.Covered) < cover*float64(d.Weight) {
+			need(c)
 		}
 	}
-	return out
-}
-
-// repeated: headers of the request that change its answer. Those that belong
-// to a connection, a client or a moment would be wrong on replay.
-func repeated(name string) bool {
-	switch strings.ToLower(name) {
-	case "accept", "accept-language", "content-type", "if-match", "if-none-match", "idempotency-key",
-		"range", "prefer", "x-requested-with", "hx-request", "origin":
-		return true
-	}
-	return false
-}
-
-// answered: headers of the answer that a client acts on and that follow from
-// the request alone.
-func answered(name string) bool {
-	switch strings.ToLower(name) {
-	case "content-type", "location", "content-disposition", "cache-control", "allow", "vary", "content-language":
-		return true
-	}
-	return false
-}
-
-// rules infers what may differ from the example.
-func rules(group []Exchange) match.Rules {
-	var inferred match.Rules
-	var bodies []any
-	for _, e := range group {
-		if v, ok := document(e.Response); ok {
-			bodies = append(bodies, v)
-		}
-	}
-	if len(bodies) > 0 {
-		inferred = infer(inferred, nil, bodies)
-		inferred = freed(inferred, redactions(group))
-	}
-	for name := range kept(group[0].Response.Header, answered) {
-		inferred = inferHeader(inferred, name, group)
-	}
-	return inferred
-}
-
-// freed lets redacted values be anything of their type: the running side will
-// answer with the real ones.
-func freed(r match.Rules, places []string) match.Rules {
-	for _, place := range places {
-		rest, ok := strings.CutPrefix(place, "response.body")
-		if !ok {
+	var kept []*cluster
+	for _, c := range clusters {
+		if keep[c] {
+			kept = append(kept, c)
 			continue
 		}
-		if path, err := match.ParsePath("$" + rest); err == nil {
-			r = r.WithBody(path, match.Matcher{Kind: match.Type})
-		}
+		d.Left = append(d.Left, sorted(exchanges[c.members[0]], len(c.members)))
 	}
-	return r
+	// In the order of their examples: what clients did first is replayed first.
+	slices.SortStableFunc(kept, func(a, b *cluster) int { return cmp.Compare(a.example, b.example) })
+	return kept
 }
 
-var digitRuns = regexp.MustCompile(`\d+`)
-
-// inferHeader frees the digits of a header that varied, such as the id in a
-// Location, or all of it if it varied otherwise.
-func inferHeader(r match.Rules, name string, group []Exchange) match.Rules {
-	first := get(group[0].Response.Header, name)
-	pattern := "^" + digitRuns.ReplaceAllString(regexp.QuoteMeta(first), `\d+`) + "$"
-	varied, digitsOnly := false, true
-	compiled, err := regexp.Compile(pattern)
-	for _, e := range group {
-		value := get(e.Response.Header, name)
-		varied = varied || value != first
-		digitsOnly = digitsOnly && err == nil && compiled.MatchString(value)
+func sorted(e Exchange, weight int) Sort {
+	target := e.Request.Path
+	if e.Request.Query != "" {
+		target += "?" + e.Request.Query
 	}
-	switch {
-	case !varied:
-		return r
-	case digitsOnly:
-		return r.WithHeader(name, match.Must(match.Matcher{Kind: match.Regex, Value: pattern}))
-	}
-	return r.WithHeader(name, match.Matcher{Kind: match.Type})
+	return Sort{Route: route(e), Status: e.Response.Status, Weight: weight, Example: e.Request.Method + " " + target}
 }
 
-// infer adds the rules for what varies among the samples of one place.
-func infer(r match.Rules, path match.Path, samples []any) match.Rules {
-	if !varies(samples) {
-		return r
-	}
-	switch kindOf(samples) {
-	case "object":
-		for _, name := range members(samples) {
-			r = infer(r, append(slices.Clone(path), match.Field(name)), member(samples, name))
-		}
-		return r
-	case "array":
-		elements := flatten(samples)
-		if kindOf(elements) == "object" && !sameMembers(elements) || kindOf(elements) == "" {
-			return r // no rule says: one of several shapes
-		}
-		r = r.WithBody(path, match.EachLike(least(samples)))
-		return infer(r, append(slices.Clone(path), match.AnyIndex()), elements)
-	case "":
-		return r.WithBody(path, match.Matcher{Kind: match.Nullable})
-	}
-	return r.WithBody(path, form(samples))
-}
-
-func varies(samples []any) bool {
-	first, _ := json.Marshal(samples[0])
-	for _, s := range samples[1:] {
-		if other, _ := json.Marshal(s); !bytes.Equal(first, other) {
-			return true
-		}
-	}
-	return false
-}
-
-// kindOf is the one kind of all samples, "" if they have several.
-func kindOf(samples []any) string {
-	if len(samples) == 0 {
-		return ""
-	}
-	kind := match.KindOf(samples[0])
-	for _, s := range samples[1:] {
-		if match.KindOf(s) != kind {
-			return ""
-		}
-	}
-	return kind
-}
-
-func members(samples []any) []string {
-	names := map[string]bool{}
-	for _, s := range samples {
-		for name := range s.(map[string]any) {
-			names[name] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-func member(samples []any, name string) []any {
-	var values []any
-	for _, s := range samples {
-		if v, ok := s.(map[string]any)[name]; ok {
-			values = append(values, v)
-		}
-	}
-	return values
-}
-
-func sameMembers(objects []any) bool {
-	first := members(objects[:1])
-	for i := range objects {
-		if !slices.Equal(first, members(objects[i:i+1])) {
-			return false
-		}
-	}
-	return true
-}
-
-func flatten(arrays []any) []any {
-	var elements []any
-	for _, a := range arrays {
-		elements = append(elements, a.([]any)...)
-	}
-	return elements
-}
-
-// least is 1, unless some sample shows that the array may be empty.
-func least(arrays []any) int {
-	for _, a := range arrays {
-		if len(a.([]any)) == 0 {
-			return 0
-		}
-	}
-	return 1
-}
-
-// enough samples make it believable that a number is never a fraction.
-const enough = 5
-
-var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// form is the narrowest matcher that all scalar samples of one kind satisfy.
-func form(samples []any) match.Matcher {
-	var candidates []match.Matcher
-	switch match.KindOf(samples[0]) {
-	case "number":
-		if len(samples) >= enough {
-			candidates = append(candidates, match.Matcher{Kind: match.Integer})
-		}
-		candidates = append(candidates, match.Matcher{Kind: match.Number})
-	case "string":
-		candidates = []match.Matcher{
-			match.Must(match.Matcher{Kind: match.DateTime}),
-			match.Must(match.Matcher{Kind: match.DateTime, Value: "yyyy-MM-dd HH:mm:ss"}),
-			match.Must(match.Matcher{Kind: match.Date}),
-			match.Must(match.Matcher{Kind: match.Regex, Value: uuid.String()}),
-		}
-	}
-	for _, m := range candidates {
-		if !slices.ContainsFunc(samples, func(s any) bool { return m.Match(s, s) != nil }) {
-			return m
-		}
-	}
-	return match.Matcher{Kind: match.Type}
-}
-
-var pseudonyms = regexp.MustCompile(`redacted-[0-9a-f]{12}(?:@example\\?\.invalid)?`)
-
-// longestPattern bounds the expression that a text becomes.
-const longestPattern = 64 << 10
-
-// withText frees the redacted parts of a body that is text: the running side
-// has the real ones there. A text too long for that, or one that varied among
-// the samples, is not checked.
-func withText(i contract.Interaction, group []Exchange) contract.Interaction {
-	if _, ok := document(group[0].Response); ok {
-		return i
-	}
-	if slices.ContainsFunc(group, func(e Exchange) bool { return !bytes.Equal(e.Response.Body, group[0].Response.Body) }) {
-		i.Response.Body = nil
-		return i
-	}
-	if !slices.Contains(i.Redacted, "response.body") {
-		return i
-	}
-	if len(i.Response.Body) == 0 || len(i.Response.Body) > longestPattern {
-		i.Response.Body = nil
-		return i
-	}
-	// QuoteMeta escapes neither letters, digits nor dashes, so that
-	// pseudonyms stay recognisable.
-	expression := "(?s)^" + pseudonyms.ReplaceAllString(regexp.QuoteMeta(string(i.Response.Body)), `[^<>"]+?`) + "$"
-	m, err := match.New(match.Matcher{Kind: match.Regex, Value: expression})
-	if err != nil {
-		i.Response.Body = nil
-		return i
-	}
-	i.Response.Rules = i.Response.Rules.WithBody(nil, m)
-	return i
+// changes reports whether a request may change something.
+func changes(method string) bool {
+	return method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 
 	"stranglerfig/contract-tests/match"
 )
@@ -141,7 +142,38 @@ func (t *tokens) top() *level {
 
 func (t *tokens) isSecret() bool {
 	top := t.top()
-	return top.secret || top.object && t.secretName(top.key)
+	return top.secret || top.object && t.secretName(top.key) || t.secretPlace()
+}
+
+// secretPlace reports whether the value under way stands where a configured path
+// leads.
+func (t *tokens) secretPlace() bool {
+	if len(t.paths) == 0 || len(t.stack) == 0 {
+		return false
+	}
+	var at match.Path
+	for _, l := range t.stack {
+		if l.object {
+			at = append(at, match.Field(l.key))
+		} else {
+			at = append(at, match.Index(0)) // paths with a number mean every element
+		}
+	}
+	return slices.ContainsFunc(t.paths, func(p match.Path) bool { return everyElement(p).Covers(at) })
+}
+
+// everyElement is a path without numbers: where in a list a secret stands says
+// nothing.
+func everyElement(p match.Path) match.Path {
+	out := slices.Clone(p)
+	for n := range out {
+		if keys, ok := out[n : n+1].Keys(); ok {
+			if _, number := keys[0].(int); number {
+				out[n] = match.AnyIndex()
+			}
+		}
+	}
+	return out
 }
 
 // where is the place of the value under way. Indices become *, so that the

@@ -55,7 +55,7 @@ type Response struct {
 // UTF-8, an object with the member base64.
 type Body []byte
 
-type binary struct {
+type encoded struct {
 	Base64 []byte `json:"base64"`
 }
 
@@ -64,7 +64,7 @@ func (b Body) MarshalJSON() ([]byte, error) {
 	if utf8.Valid(b) {
 		return json.Marshal(string(b))
 	}
-	return json.Marshal(binary{b})
+	return json.Marshal(encoded{b})
 }
 
 // UnmarshalJSON reads either form.
@@ -74,7 +74,7 @@ func (b *Body) UnmarshalJSON(data []byte) error {
 		*b = Body(text)
 		return nil
 	}
-	var raw binary
+	var raw encoded
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return fmt.Errorf("body: want a text or {\"base64\": …}: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"stranglerfig/contract-tests/match"
 )
 
 // Redactor replaces secrets and personal data by pseudonyms. It is safe for
@@ -17,6 +19,7 @@ import (
 type Redactor struct {
 	key   []byte
 	extra []string
+	paths []match.Path
 }
 
 // NewRedactor returns a redactor whose pseudonyms are made with key; the same
@@ -25,6 +28,10 @@ type Redactor struct {
 func NewRedactor(key []byte, extra []string) *Redactor {
 	r := &Redactor{key: bytes.Clone(key)}
 	for _, name := range extra {
+		if path, err := match.ParsePath(name); err == nil && len(path) > 0 {
+			r.paths = append(r.paths, path)
+			continue
+		}
 		if name = separators.Replace(strings.ToLower(name)); name != "" {
 			r.extra = append(r.extra, name)
 		}

@@ -1,13 +1,17 @@
 package tape
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"math/big"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // secretParts are what a field's name is searched for, in lower case and
@@ -39,7 +43,11 @@ var (
 	jwt     = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`)
 	digits  = regexp.MustCompile(`\.?\d(?:[ -]?\d){12,}`)
 	account = regexp.MustCompile(`\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b`)
-	ours    = regexp.MustCompile(`^redacted-[0-9a-f]{12}(?:@example\.invalid)?$`)
+	private = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`)
+	// Keys that their issuers made to be recognised.
+	issued = regexp.MustCompile(`\b(?:(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|AKIA[0-9A-Z]{16})\b`)
+	coded  = regexp.MustCompile(`[A-Za-z0-9+/_-]{16,}={0,2}`)
+	ours   = regexp.MustCompile(`^redacted-[0-9a-f]{12}(?:@example\.invalid)?$`)
 )
 
 // values replaces what looks like a secret anywhere in a text, and tells
@@ -51,7 +59,26 @@ func (r *Redactor) values(text string) (string, bool) {
 	text = replaceGroups(bearer, text, func(g []string) string { return g[1] + r.pseudonym(g[2]) })
 	text = digits.ReplaceAllStringFunc(text, r.cards)
 	text = account.ReplaceAllStringFunc(text, r.account)
+	text = private.ReplaceAllStringFunc(text, r.pseudonym)
+	text = issued.ReplaceAllStringFunc(text, r.pseudonym)
+	text = coded.ReplaceAllStringFunc(text, r.unveiled)
 	return text, text != before
+}
+
+// unveiled replaces base64 that holds a secret. What decodes to anything but
+// text is left.
+func (r *Redactor) unveiled(found string) string {
+	trimmed := strings.TrimRight(found, "=")
+	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		plain, err := alphabet.DecodeString(trimmed)
+		if err != nil || !utf8.Valid(plain) || bytes.ContainsFunc(plain, func(c rune) bool { return unicode.IsControl(c) && !unicode.IsSpace(c) }) {
+			continue
+		}
+		if r.Text(string(plain)) != string(plain) {
+			return r.pseudonym(found)
+		}
+	}
+	return found
 }
 
 // longestCard is 19 digits with a separator between any two.

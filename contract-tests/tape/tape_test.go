@@ -3,6 +3,7 @@ package tape_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -26,15 +27,21 @@ const (
 	plantedJWT    = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 	plantedToken  = "s3cr3t-Token-Value"
 	plantedPhrase = "correct horse battery"
+	plantedKey    = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+	plantedIssued = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+	plantedPlace  = "Zoe Anywhere"
 )
 
 // planted are the secrets that no tape may hold, in any writing.
 var planted = []string{
 	plantedMail, "alice.smith", plantedCard, "4111111111111111", plantedDigits, plantedIBAN, "DE89370400440532013000",
 	plantedJWT, "dBjftJeZ4CVP", plantedToken, plantedPhrase, "battery", "alice.smith%2Bshop%40mail",
+	plantedKey, plantedIssued, plantedPlace, base64.StdEncoding.EncodeToString([]byte(plantedMail))[:24], base64.RawURLEncoding.EncodeToString([]byte(`{"password":"` + plantedPhrase))[:30],
 }
 
-func redactor() *tape.Redactor { return tape.NewRedactor([]byte("key"), []string{"Customer_Note"}) }
+func redactor() *tape.Redactor {
+	return tape.NewRedactor([]byte("key"), []string{"Customer_Note", "$.people[*].name", "$.owner"})
+}
 
 func zipped(t *testing.T, text string) []byte {
 	t.Helper()
@@ -89,6 +96,11 @@ func secretive(t *testing.T) []tape.Exchange {
 		{Request: tape.Request{Method: "POST", Path: "/login", Header: map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: []byte("user=bob&password=" + plantedToken + "&m=" + plantedMail)}},
 		{Request: tape.Request{Method: "POST", Path: "/login", Header: map[string][]string{"Content-Type": {"multipart/form-data; boundary=b"}}, Body: []byte("--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n" + plantedPhrase + "\r\n--b--")}},
 		{Request: tape.Request{Method: "POST", Path: "/login", Body: []byte(` {"pw":"` + plantedToken + `"}`)}},
+		{Request: tape.Request{Method: "POST", Path: "/keys", Header: map[string][]string{"Content-Type": {"multipart/form-data; boundary=b"}}, Body: []byte("--b\r\nContent-Disposition: form-data; name=\"private_key\"; filename=\"k\"\r\nContent-Type: text/plain\r\n\r\nfirst line\r\n" + plantedKey + "\r\n--b\r\nContent-Disposition: form-data; name=\"about\"\r\n\r\n" + plantedMail + "\r\n--b--")}},
+		answer("text/plain", "-----BEGIN PRIVATE KEY-----\n"+plantedKey+"\n-----END PRIVATE KEY-----\n"+plantedIssued),
+		answer("application/xml", "<u><password><![CDATA["+plantedPhrase+"]]></password><login token='"+plantedToken+"'/></u>"),
+		answer("application/json", `{"people":[{"name":"`+plantedPlace+`","age":3}],"owner":{"first":["`+plantedPlace+`"]}}`),
+		answer("application/json", `{"blob":"`+base64.StdEncoding.EncodeToString([]byte(plantedMail))+`","state":"`+base64.RawURLEncoding.EncodeToString([]byte(`{"password":"`+plantedPhrase+`"}`))+`"}`),
 		coded, opaque, cutJSON, cutText, cutNumber, cutForm, set,
 	}
 }
@@ -303,10 +315,14 @@ func TestDistillMakesOneInteractionOfEachSortOfAnswer(t *testing.T) {
 	broken.Response.Status = 500
 	cut := recorded(4, `{`)
 	cut.Truncated = true
-	c := tape.Distill([]tape.Exchange{
+	d := tape.Distill([]tape.Exchange{
 		recorded(1, `{"id":1,"created":"2026-01-01 10:00:00","st":1,"mail":"a@b.example","lines":[{"q":1,"ref":null}]}`), missing, broken, cut,
 		recorded(2, `{"id":2,"created":"2026-01-02 10:00:00","st":1,"mail":"c@d.example","lines":[{"q":1,"ref":7},{"q":2,"ref":8}]}`),
-	}, "web", "shop")
+	}, tape.Options{Consumer: "web", Provider: "shop"})
+	if d.Weight != 3 || d.Covered != 3 || d.Skipped != (tape.Skipped{Truncated: 1, Failed: 1}) {
+		t.Errorf("it was made of %+v", d)
+	}
+	c := d.Contract
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +343,7 @@ func TestDistillMakesOneInteractionOfEachSortOfAnswer(t *testing.T) {
 	for _, r := range i.Response.Rules.Body() {
 		got = append(got, r.Path.String()+": "+r.List.String())
 	}
-	want := []string{"$.lines[*].ref: nullable", "$.lines[*].q: number", "$.created: datetime", "$.id: number", "$.lines: type", "$.mail: type"}
+	want := []string{"$.lines[*].ref: nullable", "$.lines[*].q: number", "$.created: datetime", "$.id: integer", "$.lines: type", "$.mail: type"}
 	for _, w := range want {
 		if !strings.Contains(strings.Join(got, "\n"), w) {
 			t.Errorf("no rule %s in %q", w, got)
@@ -355,7 +371,7 @@ func TestDistilledTextFreesWhatWasRedacted(t *testing.T) {
 	}
 	real := page("a@b.example", "12.30")
 	e := redactor().Redact(tape.Exchange{Request: tape.Request{Method: "GET", Path: "/p"}, Response: tape.Response{Status: 200, Header: real.Header, Body: real.Body}})
-	i := tape.Distill([]tape.Exchange{e}, "web", "shop").Interactions[0]
+	i := tape.Distill([]tape.Exchange{e}, tape.Options{Consumer: "web", Provider: "shop"}).Contract.Interactions[0]
 	expected := compare.Message{Status: 200, Header: i.Response.Header, Body: i.Response.Body}
 	if d := compare.Responses(expected, real, i.Response.Rules, compare.Options{}); d != nil {
 		t.Errorf("the real page does not honour the contract: %v", d)
@@ -367,7 +383,7 @@ func TestDistilledTextFreesWhatWasRedacted(t *testing.T) {
 
 func TestRequestsThatCannotBeRepeatedArePending(t *testing.T) {
 	e := redactor().Redact(tape.Exchange{Request: tape.Request{Method: "GET", Path: "/users/" + plantedMail}, Response: tape.Response{Status: 204}})
-	if i := tape.Distill([]tape.Exchange{e}, "web", "shop").Interactions[0]; !i.Pending {
+	if i := tape.Distill([]tape.Exchange{e}, tape.Options{Consumer: "web", Provider: "shop"}).Contract.Interactions[0]; !i.Pending {
 		t.Error("not pending")
 	}
 }
@@ -386,7 +402,7 @@ func TestWhatARouteAsksForIsRepeated(t *testing.T) {
 		{[]string{"header:Authorization"}, map[string][]string{"Authorization": {"Bearer abcdefgh"}}, map[string][]string{}, true},
 	} {
 		e := redactor().Redact(tape.Exchange{Route: "GET /p", Asks: row.asks, Request: tape.Request{Method: "GET", Path: "/p", Query: "kind=a", Header: row.header}, Response: tape.Response{Status: 204}})
-		i := tape.Distill([]tape.Exchange{e}, "web", "shop").Interactions[0]
+		i := tape.Distill([]tape.Exchange{e}, tape.Options{Consumer: "web", Provider: "shop"}).Contract.Interactions[0]
 		if diff := cmp.Diff(row.want, i.Request.Header); diff != "" || i.Pending != row.pending {
 			t.Errorf("%q: pending %v: %s", row.asks, i.Pending, diff)
 		}
@@ -395,7 +411,8 @@ func TestWhatARouteAsksForIsRepeated(t *testing.T) {
 
 func TestDistillingIsRepeatable(t *testing.T) {
 	exchanges := []tape.Exchange{recorded(1, `{"a":1}`), recorded(2, `{"b":1}`), recorded(3, `{"c":[]}`)}
-	if a, b := tape.Distill(exchanges, "w", "s"), tape.Distill(exchanges, "w", "s"); a.Digest() != b.Digest() {
+	o := tape.Options{Consumer: "w", Provider: "s"}
+	if a, b := tape.Distill(exchanges, o).Contract, tape.Distill(exchanges, o).Contract; a.Digest() != b.Digest() {
 		t.Error("digests differ from run to run")
 	}
 }

@@ -112,7 +112,7 @@ func explainError(err error, path string) *api.Error {
 		return &api.Error{Text: err.Error(), Hint: "start it: strangler serve -c " + path, Code: api.ExitFailed}
 	case errors.Is(err, os.ErrNotExist) && strings.Contains(err.Error(), "read the config"):
 		return &api.Error{Text: err.Error(), Hint: "name the file with -c, or write a first one: strangler init --monolith URL", Code: api.ExitFailed}
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown flag"), strings.Contains(err.Error(), "arg(s)"), strings.HasPrefix(err.Error(), "required flag"):
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown flag"), strings.HasPrefix(err.Error(), "invalid argument"), strings.Contains(err.Error(), "arg(s)"), strings.HasPrefix(err.Error(), "required flag"):
 		return &api.Error{Text: err.Error(), Hint: "strangler help", Code: api.ExitNo}
 	}
 	return &api.Error{Text: err.Error(), Code: api.ExitFailed}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stranglerfig/contract-tests/contract"
 	"stranglerfig/contract-tests/verify"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
@@ -23,49 +22,7 @@ import (
 
 func (e *env) contractVerb() *cobra.Command {
 	cmd := group("contract", "Record contracts from live traffic, and verify them on both sides")
-	cmd.AddCommand(e.recordVerb(), e.contractVerifyVerb(), e.contractImportVerb(), e.contractReportVerb())
-	return cmd
-}
-
-func (e *env) recordVerb() *cobra.Command {
-	var out string
-	var length time.Duration
-	cmd := verb("record CAPABILITY", "Record live traffic and distil a contract from it",
-		"record listens to the monolith's answers to a capability's routes. Secrets, mail addresses,\ncard numbers and the fields that redact: names are replaced before anything reaches the disk.", cobra.ExactArgs(1),
-		func(cmd *cobra.Command, args []string) error {
-			if out == "" {
-				out = args[0] + ".pact.json"
-			}
-			if _, err := os.Stat(out); err == nil {
-				return &api.Error{Text: out + " exists already", Hint: "name another file with --out, or move that one away", Code: api.ExitNo}
-			}
-			client, _, err := e.client()
-			if err != nil {
-				return err
-			}
-			var r api.Recorded
-			show := newMeter(e)
-			err = client.Watch(cmd.Context(), "/v1/record", api.RecordRequest{Capability: args[0], For: length}, show.event, &r)
-			show.end()
-			if err != nil {
-				return err
-			}
-			c, err := contract.Read(strings.NewReader(string(r.Contract)))
-			if err != nil {
-				return fmt.Errorf("the distilled contract: %w", err)
-			}
-			if err := c.Save(out); err != nil {
-				return err
-			}
-			if e.json {
-				e.print(map[string]any{"exchanges": r.Exchanges, "dropped": r.Dropped, "interactions": len(c.Interactions), "contract": out, "tape": r.Tape})
-				return nil
-			}
-			fmt.Fprintf(e.out, "%s: %d interactions from %d exchanges (%d dropped)\nthe redacted tape is %s\n", out, len(c.Interactions), r.Exchanges, r.Dropped, r.Tape)
-			return nil
-		})
-	cmd.Flags().StringVar(&out, "out", "", "the contract file to write; default CAPABILITY.pact.json")
-	cmd.Flags().DurationVar(&length, "for", 10*time.Second, "how long to record")
+	cmd.AddCommand(e.recordVerb(), e.distillVerb(), e.contractVerifyVerb(), e.contractImportVerb(), e.contractReportVerb())
 	return cmd
 }
 

@@ -56,7 +56,7 @@ func (e *env) importHAR(data []byte, f importFlags) (imported, error) {
 	if len(traffic.Exchanges) == 0 {
 		return imported{}, fmt.Errorf("it holds no exchange that is wanted (left out: %s)", counted(traffic.Left))
 	}
-	return imported{contract: tape.Distill(traffic.Exchanges, "clients", provider), left: traffic.Left}, nil
+	return imported{contract: tape.Distill(traffic.Exchanges, tape.Options{Consumer: "clients", Provider: provider, Cover: 1}).Contract, left: traffic.Left}, nil
 }
 
 // importRedactor is the redactor of recordings. Where no strangler has served

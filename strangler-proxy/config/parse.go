@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"stranglerfig/contract-tests/match"
 	"stranglerfig/strangler-proxy/route"
 )
 
@@ -266,7 +267,14 @@ func (p *parser) root(n *yaml.Node) {
 				"wait": p.duration("hold.wait", &c.Hold.Wait),
 			})
 		},
-		"redact": func(_, v *yaml.Node) { c.Redact = p.list("redact", v) },
+		"redact": func(_, v *yaml.Node) {
+			c.Redact = p.list("redact", v)
+			for _, name := range c.Redact {
+				if path, err := match.ParsePath(name); strings.HasPrefix(name, "$") && (err != nil || len(path) == 0) {
+					p.problem(v.Line, fmt.Sprintf("redact: %q leads to no place: accepted are names of fields, and paths such as $.customers[*].name", name), "")
+				}
+			}
+		},
 		"drain":  p.duration("drain", &c.Drain),
 		"shadow": func(_, v *yaml.Node) { p.shadow(v) },
 		"evidence": func(_, v *yaml.Node) {

@@ -41,23 +41,23 @@ func (f *faults) inject(name string, q api.FaultRequest) error {
 	if f.active[name] != nil {
 		return &api.Error{Text: "link " + name + " is broken already", Hint: "wait for that experiment to end", Code: api.ExitNo}
 	}
-	fresh := &fault{kind: q.Kind}
+	fresh, via := &fault{kind: q.Kind}, ""
 	if _, service := f.control.sides(name); service != nil {
-		via, err := f.control.links.Open(name, "127.0.0.1:0", service.Address())
-		if err != nil {
+		var err error
+		if via, err = f.control.links.Open(name, "127.0.0.1:0", service.Address()); err != nil {
 			return err
 		}
 		fresh.led = service
-		service.Via(via)
 	}
 	if err := f.control.links.Inject(chaos.Fault{Link: name, Kind: q.Kind, Delay: q.Delay, Jitter: q.Jitter, Bytes: q.Bytes}); err != nil {
 		if fresh.led != nil {
-			fresh.led.Via("")
 			err = errors.Join(err, f.control.links.CloseLink(name))
 		}
 		return &api.Error{Text: err.Error(), Hint: "a link is the name of a capability, or one under chaos.links", Code: api.ExitNo}
 	}
 	if fresh.led != nil {
+		// Only now: injecting closes whatever goes through the link already.
+		fresh.led.Via(via)
 		f.settle(fresh.led)
 	}
 	fresh.lease = time.AfterFunc(q.Lease, func() {

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"stranglerfig/contract-tests/tape"
 	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
@@ -76,12 +78,15 @@ func (c *Control) Record(ctx context.Context, q api.RecordRequest, tell func(str
 	if q.For <= 0 || q.For > maxRecording {
 		return api.Recorded{}, &api.Error{Text: fmt.Sprintf("%s is not a time to record for: accepted are 1s to %s", q.For, maxRecording), Code: api.ExitNo}
 	}
-	dir := filepath.Join(cfg.Resolve(cfg.State), "tapes")
+	if q.Sample < 0 || q.Sample > 1 || q.Cover < 0 || q.Cover > 1 {
+		return api.Recorded{}, &api.Error{Text: "sample and cover are shares: accepted are above 0, up to 1", Code: api.ExitNo}
+	}
+	dir := Tapes(cfg)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return api.Recorded{}, err
 	}
 	path := filepath.Join(dir, p.Name+"-"+time.Now().UTC().Format("20060102T150405.000")+".ndjson")
-	t, err := tape.NewRecorder(path, tape.NewRedactor([]byte(c.token), cfg.Redact), tape.RecorderOptions{})
+	t, err := tape.NewRecorder(path, tape.NewRedactor([]byte(c.token), cfg.Redact), tape.RecorderOptions{Sample: q.Sample, Count: q.Count, Bytes: q.Bytes})
 	if err != nil {
 		return api.Recorded{}, err
 	}
@@ -92,17 +97,23 @@ func (c *Control) Record(ctx context.Context, q api.RecordRequest, tell func(str
 	if err := t.Start(); err != nil {
 		return api.Recorded{}, err
 	}
-	listenFor(ctx, c.ctx, q.For, func() { tell(fmt.Sprintf("%d exchanges", t.Stats().Written)) })
+	listenFor(ctx, c.ctx, q.For, func() (more bool) {
+		tell(fmt.Sprintf("%d exchanges", t.Stats().Written))
+		return !t.Full()
+	})
 	c.recorder.end()
 	if err := t.Stop(); err != nil {
 		return api.Recorded{}, fmt.Errorf("record: %w", err)
 	}
-	return distilled(p.Name, path, t.Stats())
+	return distilled(p.Name, path, t.Stats(), q.Cover)
 }
 
-// listenFor waits, telling every second, until the time is up or one of the
-// contexts ends.
-func listenFor(ctx, life context.Context, d time.Duration, tell func()) {
+// Tapes is the folder where a config's recordings are kept.
+func Tapes(cfg *config.Config) string { return filepath.Join(cfg.Resolve(cfg.State), "tapes") }
+
+// listenFor waits, telling every second, until the time is up, there is nothing
+// more to wait for, or one of the contexts ends.
+func listenFor(ctx, life context.Context, d time.Duration, tell func() (more bool)) {
 	end := time.NewTimer(d)
 	defer end.Stop()
 	second := time.NewTicker(time.Second)
@@ -116,13 +127,15 @@ func listenFor(ctx, life context.Context, d time.Duration, tell func()) {
 		case <-life.Done():
 			return
 		case <-second.C:
-			tell()
+			if !tell() {
+				return
+			}
 		}
 	}
 }
 
-func distilled(capability, path string, stats tape.Stats) (api.Recorded, error) {
-	r := api.Recorded{Exchanges: int64(stats.Written), Dropped: int64(stats.Dropped), Tape: path}
+func distilled(capability, path string, stats tape.Stats, cover float64) (api.Recorded, error) {
+	r := api.Recorded{Exchanges: int64(stats.Written), Dropped: int64(stats.Dropped), Unsampled: int64(stats.Unsampled), Beyond: int64(stats.Beyond), Tape: path}
 	exchanges, _, err := tape.Load(path)
 	if err != nil {
 		return r, fmt.Errorf("read the tape: %w", err)
@@ -133,8 +146,13 @@ func distilled(capability, path string, stats tape.Stats) (api.Recorded, error) 
 			Hint: "record for longer, or while clients are active: --for 1m", Code: api.ExitNotEnough,
 		}
 	}
+	d := tape.Distill(exchanges, tape.Options{Consumer: "clients", Provider: capability, Cover: cover})
+	r.Counted, r.Covered = d.Weight, d.Covered
+	if r.Left, err = json.Marshal(d.Left); err != nil {
+		return r, err
+	}
 	var text bytes.Buffer
-	if err := tape.Distill(exchanges, "clients", capability).Write(&text); err != nil {
+	if err := d.Contract.Write(&text); err != nil {
 		return r, fmt.Errorf("write the contract: %w", err)
 	}
 	r.Contract = text.Bytes()

@@ -25,5 +25,5 @@ func (b *Backend) Aside(r *http.Request) (*http.Response, error) {
 	}
 	e := b.pick(time.Now())
 	r.URL.Scheme, r.URL.Host = e.url.Scheme, e.url.Host
-	return b.transport.RoundTrip(r)
+	return b.transport.Load().RoundTrip(r)
 }

@@ -13,7 +13,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,7 +28,7 @@ type Backend struct {
 
 	o         Options
 	endpoints []*endpoint
-	transport *http.Transport
+	transport atomic.Pointer[transport]
 	prober    *http.Transport // asks whether the backend is well, whatever it has to bear
 	dialer    net.Dialer
 	way       atomic.Pointer[way]
@@ -41,6 +40,9 @@ type Backend struct {
 	refusedOpen                         atomic.Int64 // because the breaker was
 	opened, closed                      atomic.Int64 // times, of the breaker
 	fallbacks                           atomic.Int64
+
+	mu  sync.Mutex
+	old []*transport // that are not used any more, while they have connections
 
 	freed chan struct{} // a connection may be had
 	ended atomic.Bool
@@ -81,7 +83,8 @@ func New(o Options) (*Backend, error) {
 	b.URL = b.endpoints[0].url
 	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial, KeepAlive: 30 * time.Second}
 	b.way.Store(&way{})
-	b.transport, b.prober = b.newTransport(b.dial), b.newTransport(b.dialApart)
+	b.transport.Store(b.newTransport())
+	b.prober = b.newClient(b.dialApart)
 	b.prober.MaxIdleConnsPerHost = 1
 	ctx, end := context.WithCancel(context.Background())
 	b.end = end
@@ -89,147 +92,11 @@ func New(o Options) (*Backend, error) {
 	return b, nil
 }
 
-// expectTimeout is how long a backend may take to ask for a body that was
-// announced with Expect; then it gets it unasked.
-const expectTimeout = time.Second
-
-// newTransport makes what speaks to the backend over net/http.
-func (b *Backend) newTransport(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
-	t := &http.Transport{
-		DialContext:           dial,
-		MaxIdleConns:          0, // the bound is per host
-		MaxIdleConnsPerHost:   b.o.Limits.Idle,
-		IdleConnTimeout:       b.o.Limits.IdleFor,
-		DisableCompression:    true, // bodies pass as they are
-		WriteBufferSize:       16 << 10,
-		ReadBufferSize:        16 << 10,
-		TLSHandshakeTimeout:   b.o.Timeouts.TLS,
-		TLSClientConfig:       b.o.TLS.Clone(),
-		ResponseHeaderTimeout: b.o.Timeouts.Answer,
-		ExpectContinueTimeout: expectTimeout,
-		Protocols:             new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(b.o.Protocol == HTTP1)
-	t.Protocols.SetHTTP2(b.o.Protocol == HTTP2)
-	t.Protocols.SetUnencryptedHTTP2(b.o.Protocol == H2C)
-	return t
-}
-
 // Raw reports whether the backend speaks HTTP/1.1, so that Begin may be used.
 func (b *Backend) Raw() bool { return b.o.Protocol == HTTP1 }
 
 // Timeouts returns what is granted the backend.
 func (b *Backend) Timeouts() Timeouts { return b.o.Timeouts }
-
-// way is how connections reach the backend for a while: directly, or through
-// another address.
-type way struct {
-	via  string       // "" is directly
-	open atomic.Int64 // connections that went this way and have not ended
-	last *way         // the one before it
-}
-
-// open opens a connection to an endpoint the way that connections go now. A
-// name is looked up for each; if it has several addresses, they are tried in a
-// random order, so that all of them get their share.
-func (b *Backend) open(ctx context.Context, u *url.URL) (net.Conn, *way, error) {
-	w := b.way.Load()
-	addresses := []string{hostPort(u)}
-	if w.via != "" {
-		addresses[0] = w.via
-	} else if net.ParseIP(u.Hostname()) == nil {
-		_, port, _ := net.SplitHostPort(addresses[0])
-		found, err := net.DefaultResolver.LookupHost(ctx, u.Hostname())
-		if err != nil {
-			return nil, nil, err
-		}
-		addresses = addresses[:0]
-		for _, i := range rand.Perm(len(found)) {
-			addresses = append(addresses, net.JoinHostPort(found[i], port))
-		}
-	}
-	var errs []error
-	for _, address := range addresses {
-		conn, err := b.dialer.DialContext(ctx, "tcp", address)
-		if err == nil {
-			w.open.Add(1)
-			return conn, w, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, nil, errors.Join(errs...)
-}
-
-// dial opens a connection for net/http, waiting for a slot if need be.
-func (b *Backend) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	if err := b.awaitSlot(ctx); err != nil {
-		return nil, &NotSentError{err}
-	}
-	conn, w, err := b.open(ctx, &url.URL{Host: addr})
-	if err != nil {
-		b.giveSlot()
-		return nil, &NotSentError{err}
-	}
-	return &countedConn{Conn: conn, way: w, then: b.giveSlot}, nil
-}
-
-// dialApart opens a connection that is not among those that are bounded.
-func (b *Backend) dialApart(ctx context.Context, _, addr string) (net.Conn, error) {
-	conn, w, err := b.open(ctx, &url.URL{Host: addr})
-	if err != nil {
-		return nil, &NotSentError{err}
-	}
-	return &countedConn{Conn: conn, way: w, then: func() {}}, nil
-}
-
-// countedConn tells its way, and whoever else wants to know, when it has ended.
-type countedConn struct {
-	net.Conn
-	way    *way
-	then   func()
-	closed sync.Once
-}
-
-// Close implements [net.Conn].
-func (c *countedConn) Close() error {
-	c.closed.Do(func() {
-		c.way.open.Add(-1)
-		c.then()
-	})
-	return c.Conn.Close()
-}
-
-// Via leads every new connection through another address, or directly again
-// with "". Idle connections are closed; requests under way end on the
-// connections they have, see Settle.
-func (b *Backend) Via(addr string) {
-	before := b.way.Load()
-	before.last = nil // nobody settles an earlier change any more
-	b.way.Store(&way{via: addr, last: before})
-	b.closeIdle()
-	b.sweep(false)
-}
-
-func (b *Backend) closeIdle() {
-	b.transport.CloseIdleConnections()
-	b.prober.CloseIdleConnections()
-}
-
-// Settle waits until every connection from before the last Via has ended, or
-// until ctx does. A connection whose request has been answered ends at once.
-func (b *Backend) Settle(ctx context.Context) {
-	before := b.way.Load().last
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for before != nil && before.open.Load() > 0 {
-		b.closeIdle()
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 func hostPort(u *url.URL) string {
 	if u.Port() != "" {

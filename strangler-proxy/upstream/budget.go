@@ -32,11 +32,13 @@ func (b *budget) earn() {
 
 // spend takes a retry, if there is one.
 func (b *budget) spend() bool {
-	if b.saved.Add(-retryShare) >= 0 || b.floor.Allow() {
-		b.used.Add(1)
-		return true
+	if b.saved.Add(-retryShare) < 0 {
+		b.saved.Add(retryShare) // what the floor gives is not owed
+		if !b.floor.Allow() {
+			b.denied.Add(1)
+			return false
+		}
 	}
-	b.saved.Add(retryShare)
-	b.denied.Add(1)
-	return false
+	b.used.Add(1)
+	return true
 }

@@ -82,8 +82,11 @@ func (b *Backend) pick(now time.Time) *endpoint {
 		return b.endpoints[0]
 	}
 	usable := b.usable(make([]*endpoint, 0, 16), now)
-	one := usable[rand.IntN(len(usable))]
-	two := usable[rand.IntN(len(usable))]
+	if len(usable) == 1 {
+		return usable[0]
+	}
+	at := rand.IntN(len(usable))
+	one, two := usable[at], usable[(at+1+rand.IntN(len(usable)-1))%len(usable)]
 	if two.inFlight.Load() < one.inFlight.Load() {
 		return two
 	}

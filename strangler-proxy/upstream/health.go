@@ -17,6 +17,8 @@ func (b *Backend) care(ctx context.Context) {
 	defer close(b.cared)
 	sweep := time.NewTicker(b.o.Limits.IdleFor / 2)
 	defer sweep.Stop()
+	age := time.NewTicker(b.o.Limits.Age)
+	defer age.Stop()
 	var ask <-chan time.Time // nil, which never speaks, where nobody is asked
 	if b.o.Health.Interval > 0 {
 		ticker := time.NewTicker(b.o.Health.Interval)
@@ -30,6 +32,9 @@ func (b *Backend) care(ctx context.Context) {
 			return
 		case <-sweep.C:
 			b.sweep(false)
+			b.closeOld()
+		case <-age.C:
+			b.renew()
 		case <-ask:
 			var looking sync.WaitGroup
 			for i, e := range b.endpoints {

@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"time"
 )
 
@@ -16,7 +18,13 @@ type Options struct {
 	Limits   Limits
 	Breaker  BreakerOptions
 	Health   Health
+	Resolver Resolver     // of hosts, default the system's
 	Log      *slog.Logger // told when the backend, or an endpoint, is no longer asked, and when it is again; nil: nobody is
+}
+
+// Resolver looks up the addresses of a host. [net.Resolver] is one.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) ([]string, error)
 }
 
 // Protocol is what a backend speaks.
@@ -96,6 +104,9 @@ func (o Options) withDefaults() Options {
 		if *d == Unbounded {
 			*d = 0
 		}
+	}
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

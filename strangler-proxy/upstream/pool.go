@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -240,6 +241,10 @@ func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
 			return true
 		}
 		return b.takeSlot()
+	}, func() {
+		if !b.evict() {
+			b.transport.Load().CloseIdleConnections()
+		}
 	})
 	if err != nil {
 		return nil, &NotSentError{err}
@@ -255,18 +260,48 @@ func (b *Backend) awaitSlot(ctx context.Context) error {
 	if b.takeSlot() {
 		return nil
 	}
-	return b.awaitThat(ctx, b.takeSlot)
+	return b.awaitThat(ctx, b.takeSlot, func() { b.evict() })
 }
 
-// awaitThat waits until what is wanted can be had.
-func (b *Backend) awaitThat(ctx context.Context, had func() bool) error {
+// evict closes an idle connection, so that another may be opened; false where
+// there is none.
+func (b *Backend) evict() bool {
+	for _, e := range b.endpoints {
+		e.mu.Lock()
+		var c *Conn
+		if len(e.idle) > 0 {
+			c = e.idle[0] // the one that was used longest ago
+			e.idle = slices.Delete(e.idle, 0, 1)
+		}
+		e.mu.Unlock()
+		if c != nil {
+			c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// lookAgain is how often those who wait look for themselves: net/http does not
+// say when it keeps a connection for later.
+const lookAgain = 10 * time.Millisecond
+
+// awaitThat waits until what is wanted can be had. Idle connections that are of
+// no use here make room.
+func (b *Backend) awaitThat(ctx context.Context, had func() bool, makeRoom func()) error {
 	b.waiting.Add(1)
 	defer func() { b.waiting.Add(-1); b.nudge() }()
 	timer := time.NewTimer(b.o.Timeouts.Dial)
 	defer timer.Stop()
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	for !had() {
+		if makeRoom(); had() {
+			return nil
+		}
 		select {
 		case <-b.freed:
+		case <-look.C:
 		case <-timer.C:
 			b.refusedConnections.Add(1)
 			return ErrFull

@@ -48,7 +48,7 @@ func (b *Backend) roundTrip(attempt Attempt, r *http.Request) (*http.Response, e
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = upload
 	}
-	res, err := b.transport.RoundTrip(r)
+	res, err := b.transport.Load().RoundTrip(r)
 	if err != nil {
 		attempt.End(blame(ctx, upload, err), time.Now())
 		cancel(nil)

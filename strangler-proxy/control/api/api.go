@@ -232,13 +232,22 @@ type FaultRequest struct {
 type RecordRequest struct {
 	Capability string        `json:"capability"`
 	For        time.Duration `json:"for"`
+	Sample     float64       `json:"sample,omitempty"` // share of the clients, 0 is all
+	Count      uint64        `json:"count,omitempty"`  // exchanges at most, 0 is no bound
+	Bytes      int64         `json:"bytes,omitempty"`  // of the tape at most, 0 is 256 MiB
+	Cover      float64       `json:"cover,omitempty"`  // share of the traffic that the contract is to cover, 0 is 99.9 %
 }
 
 // Recorded is the result of recording.
 type Recorded struct {
 	Exchanges int64           `json:"exchanges"`
-	Dropped   int64           `json:"dropped"`
-	Tape      string          `json:"tape"` // the redacted raw recording
+	Dropped   int64           `json:"dropped"`   // the queue was full
+	Unsampled int64           `json:"unsampled"` // not drawn
+	Beyond    int64           `json:"beyond"`    // came when the tape was full
+	Tape      string          `json:"tape"`      // the redacted raw recording
+	Covered   int             `json:"covered"`   // exchanges of a sort that the contract has
+	Counted   int             `json:"counted"`   // of so many that say something
+	Left      json.RawMessage `json:"left,omitempty"`
 	Contract  json.RawMessage `json:"contract"`
 }
 
