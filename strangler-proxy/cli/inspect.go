@@ -235,9 +235,20 @@ func (e *env) capability(c api.Capability) {
 			fmt.Fprintf(e.out, "    %s  %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.ID, d.Times, d.Kind, d.Path, d.Expected, d.Actual, d.Example)
 		}
 	}
+	if k := c.Calibration; k != nil {
+		fmt.Fprintf(e.out, "  calibration: the monolith differs from itself in %d places%s\n", len(k.Learned), parenthesis(k.Void))
+	}
 	for _, g := range c.Gates {
 		fmt.Fprintf(e.out, "  gate %-10s %-8s %s\n", g.Gate, g.Verdict, g.Text)
 	}
+}
+
+// parenthesis sets a remark apart, if there is one.
+func parenthesis(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 func (e *env) playbookVerb() *cobra.Command {

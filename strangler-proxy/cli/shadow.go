@@ -16,7 +16,7 @@ import (
 
 func (e *env) shadowVerb() *cobra.Command {
 	cmd := group("shadow", "See what mirrored requests found, and say which differences are meant")
-	cmd.AddCommand(e.shadowStatusVerb(), e.differencesVerb(), e.allowVerb(), e.shadowRestartVerb())
+	cmd.AddCommand(e.shadowStatusVerb(), e.differencesVerb(), e.calibrateVerb(), e.allowVerb(), e.shadowRestartVerb())
 	return cmd
 }
 
@@ -119,6 +119,9 @@ func (e *env) calibrated(k *api.Calibration) {
 		return
 	}
 	fmt.Fprintf(e.out, "calibrated %s by %s: %d pairs at once, %d with %s between them\n", k.At.Local().Format(time.DateTime), k.By, k.Pairs, k.Lagged, k.Lag.Round(time.Millisecond))
+	if k.Void != "" {
+		fmt.Fprintf(e.out, "  not in force: %s\n", k.Void)
+	}
 	for _, l := range k.Learned {
 		fmt.Fprintf(e.out, "  %s %d %s: %s (differed in %d pairs, %d values seen)\n", l.Route, l.Status, l.Path, l.Matcher, l.Flips, l.Samples)
 	}
@@ -185,6 +188,40 @@ func nothing(text string) string {
 		return "nothing"
 	}
 	return text
+}
+
+func (e *env) calibrateVerb() *cobra.Command {
+	var length time.Duration
+	cmd := verb("calibrate CAPABILITY", "Learn how the monolith differs from itself",
+		`calibrate asks the monolith what clients ask it, twice at the same time and once more
+a little later, and learns in which places its answers differ from themselves: a
+timestamp, a random token, an order that nobody promised. Each becomes the narrowest
+matcher that covers what was seen, never one that ignores the place. What was learned
+holds for this build of the monolith, and is used from then on.`, cobra.ExactArgs(1),
+		func(cmd *cobra.Command, args []string) error {
+			client, _, err := e.client()
+			if err != nil {
+				return err
+			}
+			var k api.Calibration
+			show := newMeter(e)
+			err = client.Watch(cmd.Context(), "/v1/shadow/"+url.PathEscape(args[0])+"/calibrate", api.CalibrateRequest{For: length, By: who()}, show.event, &k)
+			show.end()
+			if err != nil {
+				return err
+			}
+			if e.json {
+				e.print(k)
+				return nil
+			}
+			if len(k.Learned)+len(k.Unexplained) == 0 {
+				fmt.Fprintln(e.out, "the monolith does not differ from itself")
+			}
+			e.calibrated(&k)
+			return nil
+		})
+	cmd.Flags().DurationVar(&length, "for", 30*time.Second, "how long to ask")
+	return cmd
 }
 
 func (e *env) allowVerb() *cobra.Command {

@@ -12,16 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
-	"stranglerfig/strangler-proxy/route"
-	"stranglerfig/strangler-proxy/shadow"
-	"stranglerfig/strangler-proxy/upstream"
 )
 
 // errUnserved is the state of every move while no strangler serves.
@@ -127,13 +122,11 @@ func Consult(ctx context.Context, path, what string) (api.Admission, error) {
 		return api.Admission{}, err
 	}
 	defer led.Close()
-	c := &Control{
-		o: Options{Config: path, Log: slog.New(slog.DiscardHandler)}, ledger: led, probes: newProbes(),
-		backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, cfg: cfg,
-	}
-	c.shadow = shadow.New(shadow.Options{Queue: 1, Timeout: time.Second, Metrics: prometheus.NewRegistry(), Backends: c.sides})
+	c := newControl(Options{Config: path, Log: slog.New(slog.DiscardHandler)}, led)
+	c.cfg = cfg
+	c.shadow = c.newShadow(cfg, true)
 	defer c.shadow.Close()
-	if err := c.remember(ctx, cfg); err != nil {
+	if err := c.rememberAll(ctx, cfg); err != nil {
 		return api.Admission{}, err
 	}
 	if err := c.connect(cfg); err != nil {

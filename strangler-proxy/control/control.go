@@ -85,6 +85,8 @@ type Control struct {
 	publications int
 	unwritten    map[string]bool
 	retired      map[string]bool          // capability -> its move is, or is being, completed
+	calibrations map[string]calibrated    // capability -> the last one
+	excusing     map[string]*string       // capability -> the monolith's build that it was last asked for
 	allowances   map[string]api.Allowance // difference -> the last word about it
 
 	ctx    context.Context
@@ -115,17 +117,29 @@ func Start(ctx context.Context, o Options) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Control{
-		o: o, started: time.Now(), ledger: led, registry: prometheus.NewRegistry(), links: chaos.NewLinks(),
-		raw: raw, backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{}, retired: map[string]bool{}, allowances: map[string]api.Allowance{},
-		nudge: make(chan struct{}, 1), failed: make(chan error, 2),
-	}
+	c := newControl(o, led)
+	c.raw = raw
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if err := c.begin(ctx, cfg); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
 	c.warn(cfg)
 	return c, nil
+}
+
+// newControl makes a control that knows nothing yet.
+func newControl(o Options, led *ledger.Ledger) *Control {
+	return &Control{
+		o: o, started: time.Now(), ledger: led, registry: prometheus.NewRegistry(), probes: newProbes(), links: chaos.NewLinks(),
+		backends: map[string]*upstream.Backend{}, actual: map[string]route.Owner{}, why: map[string]string{}, unopened: map[string]string{}, unwritten: map[string]bool{},
+		retired: map[string]bool{}, allowances: map[string]api.Allowance{}, calibrations: map[string]calibrated{}, excusing: map[string]*string{},
+		nudge: make(chan struct{}, 1), failed: make(chan error, 2),
+	}
+}
+
+// rememberAll reads from the ledger what an earlier process left.
+func (c *Control) rememberAll(ctx context.Context, cfg *config.Config) error {
+	return errors.Join(c.remember(ctx, cfg), c.rememberAllowances(ctx), c.rememberCalibrations(ctx))
 }
 
 func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
@@ -156,7 +170,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
 	c.build(cfg, metrics)
-	if err := errors.Join(c.remember(ctx, cfg), c.rememberAllowances(ctx)); err != nil {
+	if err := c.rememberAll(ctx, cfg); err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
 	for _, l := range cfg.Links {
@@ -176,10 +190,9 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 	c.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBackendMetrics(c.inForce))
 	bounds := engine.Bounds{Requests: cfg.Hold.Requests, Bytes: cfg.Hold.Bytes, Wait: cfg.Hold.Wait}
-	c.probes = newProbes()
 	c.recorder = &recorder{}
 	c.faults = &faults{control: c, active: map[string]*fault{}}
-	c.shadow = c.newShadow(cfg)
+	c.shadow = c.newShadow(cfg, false)
 	c.proxy = proxy.New(proxy.Options{
 		Log: c.access, Metrics: metrics, Key: []byte(c.token), Bounds: bounds,
 		Limits: proxy.Limits{

@@ -48,6 +48,7 @@ func (c *Control) handler() http.Handler {
 	v1.POST("/evidence", c.postEvidence)
 	v1.POST("/record", c.postRecord)
 	v1.GET("/shadow/:capability", c.getShadow)
+	v1.POST("/shadow/:capability/calibrate", c.postCalibrate)
 	v1.POST("/shadow/:capability/restart", c.postRestart)
 	v1.POST("/shadow/allow", c.postAllow)
 	v1.PUT("/chaos/faults/:link", c.putFault)

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"encoding/json"
 	"path/filepath"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
-	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/shadow"
 	"stranglerfig/strangler-proxy/upstream"
 )
@@ -21,11 +19,12 @@ const recorded = 64 << 10
 // shadowFile is where what shadows found lies in the state's folder.
 const shadowFile = "shadow.json"
 
-// newShadow makes the shadow of a config.
-func (c *Control) newShadow(cfg *config.Config) *shadow.Shadow {
+// newShadow makes the shadow of a config. A frozen one tells what was found
+// before, and keeps nothing.
+func (c *Control) newShadow(cfg *config.Config, frozen bool) *shadow.Shadow {
 	return shadow.New(shadow.Options{
 		Queue: cfg.Shadow.Queue, Body: cfg.Shadow.Body, Timeout: cfg.Shadow.Timeout, Metrics: c.registry,
-		Path: filepath.Join(cfg.Resolve(cfg.State), shadowFile), Backends: c.sides, Isolated: c.isolated, Owner: c.leader,
+		Path: filepath.Join(cfg.Resolve(cfg.State), shadowFile), Frozen: frozen, Backends: c.sides, Isolated: c.isolated, Owner: c.leader,
 		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 		Judged: c.judged, Follows: c.follows,
 		Redact: func(e tape.Exchange) tape.Exchange {
@@ -74,9 +73,6 @@ func (c *Control) retire(capability string, retired bool) {
 	}
 }
 
-// calibration returns how the monolith of a capability differs from itself.
-func (c *Control) calibration(context.Context, *config.Capability) *api.Calibration { return nil }
-
 // judged returns how a route's mirrored answers are judged.
 func (c *Control) judged(capability, routeID string) shadow.Judging {
 	var m config.Mirroring
@@ -99,4 +95,5 @@ func (c *Control) bindShadow(capability string, s ledger.Subject) {
 	if c.shadow.Bind(capability, string(raw)) {
 		c.o.Log.Info("what shadows found begins anew: a build or the config is another", "capability", capability)
 	}
+	c.excuse(capability, s.MonolithBuild)
 }

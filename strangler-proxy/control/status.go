@@ -29,7 +29,7 @@ func (c *Control) Status(ctx context.Context) api.Status {
 func (c *Control) capability(ctx context.Context, p *config.Capability) api.Capability {
 	out := api.Capability{
 		Name: p.Name, Service: p.Service.URL, Health: c.healthGate(ctx, p), Held: c.proxy.Held(p.Name),
-		Routes: c.routes(p), Gates: c.findings(ctx, p, "", gatesOfCutover(p)), Shadow: c.shadows(p.Name),
+		Routes: c.routes(p), Gates: c.findings(ctx, p, "", gatesOfCutover(p)), Shadow: c.shadows(p.Name), Calibration: c.calibration(ctx, p),
 	}
 	if p.Data == nil {
 		if word, ok := p.WritesOwner(); ok {

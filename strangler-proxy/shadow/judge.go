@@ -39,6 +39,9 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
+	if !back {
+		s.lags.note(max(time.Since(x.At)-took-x.Took, 1))
+	}
 	both := sides{answerOf(x), got}
 	f := finding{monolith: x.Took, service: took}
 	if back {

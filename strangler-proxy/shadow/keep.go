@@ -47,7 +47,7 @@ func (s *Shadow) keep() {
 
 // save writes the file if something has changed since.
 func (s *Shadow) save() {
-	if s.o.Path == "" {
+	if s.o.Path == "" || s.o.Frozen {
 		return
 	}
 	s.mu.Lock()

@@ -8,6 +8,8 @@
 // bounded in number and bytes. Clients never wait for it: what does not fit is
 // dropped, and counted.
 //
+// How the monolith differs from itself is learned by [Shadow.Calibrate].
+//
 // Start at [New]; a [Shadow] is one of the proxy's observers. What it found is
 // kept in a file and outlives the process, see [Shadow.Bind].
 package shadow
@@ -40,6 +42,8 @@ type Options struct {
 	Timeout time.Duration // of one mirrored request, and how long it may wait
 	// Path is the file in which what was found is kept; "": it is not kept.
 	Path string
+	// Frozen says that the file is read, and never written.
+	Frozen bool
 	// Backends returns both sides of a capability, nil where it is gone.
 	Backends func(capability string) (monolith, service *upstream.Backend)
 	// Isolated returns the store of its own that gets copies of a capability's
@@ -82,6 +86,9 @@ type Shadow struct {
 	wg      sync.WaitGroup
 	pending atomic.Int64
 	counted *prometheus.CounterVec
+	lags    lags
+
+	calibrating atomic.Pointer[calibration] // nil: none is under way
 
 	mu      sync.Mutex // guards everything below
 	tallies map[key]*tally
@@ -138,13 +145,13 @@ func (s *Shadow) Close() {
 // long as there is room for it.
 func (s *Shadow) Wants(r *route.Route, d route.Decision) bool {
 	if !d.Mirror {
-		return false
+		return s.calibrating.Load().wants(r, d)
 	}
 	if r.Writes || len(s.queue) < cap(s.queue) {
 		return true
 	}
 	s.drop(r, directionOf(d), QueueFull) // without having kept a copy of it
-	return false
+	return s.calibrating.Load().wants(r, d)
 }
 
 func directionOf(d route.Decision) Direction {
@@ -159,8 +166,14 @@ func (s *Shadow) Observe(x *proxy.Exchange) {
 	if x.Status == http.StatusSwitchingProtocols {
 		return
 	}
+	if k := s.calibrating.Load(); k != nil && !x.Truncated {
+		k.offer(x)
+	}
+	if !x.Decision.Mirror {
+		return
+	}
 	queue, direction := s.queue, directionOf(x.Decision)
-	if !route.Reads(x.Method) && (!x.Decision.Mirror || x.Decision.Side != change.Monolith || s.o.Isolated(x.Route.Capability) == nil) {
+	if !route.Reads(x.Method) && (x.Decision.Side != change.Monolith || s.o.Isolated(x.Route.Capability) == nil) {
 		return // what may write goes to a declared store of its own, or nowhere
 	} else if !route.Reads(x.Method) {
 		queue, direction = s.writes, Isolated
@@ -305,14 +318,6 @@ func (s *Shadow) Allow(until map[string]time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allowed = until
-}
-
-// Excuse says how the monolith of a capability differs from itself; nil: it is
-// not known to. It replaces what was said before.
-func (s *Shadow) Excuse(capability string, rules Rules) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.noise[capability] = rules
 }
 
 // excuses returns the rules that a comparison is excused by.

@@ -104,8 +104,9 @@ type CalibrateRequest struct {
 type Calibration struct {
 	At      time.Time     `json:"at"`
 	By      string        `json:"by"`
-	Build   string        `json:"build"` // of the monolith
-	Pairs   int64         `json:"pairs"` // asked at the same time
+	Build   string        `json:"build"`          // of the monolith
+	Void    string        `json:"void,omitempty"` // why it is not in force
+	Pairs   int64         `json:"pairs"`          // asked at the same time
 	Lagged  int64         `json:"lagged"`
 	Lag     time.Duration `json:"lag"` // between the two of a lagged pair, in nanoseconds
 	Learned []Learned     `json:"learned"`
