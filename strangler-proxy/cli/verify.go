@@ -29,6 +29,7 @@ type verifyFlags struct {
 	rates            []string
 	seed             uint64
 	effects          string
+	openapi          string
 	reportFlags
 }
 
@@ -57,6 +58,7 @@ that, with databases of their own:
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
 	cmd.Flags().StringVar(&f.effects, "effects", "", "also compare what the sides write into their databases, monolith=DSN,service=DSN; needs --unsafe and an isolated pair")
+	cmd.Flags().StringVar(&f.openapi, "openapi", "", "hold requests and answers against this OpenAPI description as well")
 	f.reports(cmd)
 	return cmd
 }
@@ -74,8 +76,12 @@ func (e *env) verifyContract(ctx context.Context, capability string, f verifyFla
 	if err != nil {
 		return err
 	}
+	d, err := description(f.openapi)
+	if err != nil {
+		return err
+	}
 	o := verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
-		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed}
+		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed, Description: d}
 	unwatch, err := f.watchEffects(ctx, cfg, p, &o)
 	if err != nil {
 		return err
