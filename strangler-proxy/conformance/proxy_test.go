@@ -93,30 +93,50 @@ func (f *front) entries(t testing.TB) []entry {
 }
 
 // number adds up the samples of a metric.
-func (f *front) number(t testing.TB, name string) float64 {
+func (f *front) number(t testing.TB, name string) (sum float64) {
+	t.Helper()
+	f.samples(t, func(series string, value float64) {
+		if family, _, _ := strings.Cut(series, "{"); family == name {
+			sum += value
+		}
+	})
+	return sum
+}
+
+// series returns the sample of a series, 0 where there is none.
+func (f *front) series(t testing.TB, name string) (is float64) {
+	t.Helper()
+	f.samples(t, func(series string, value float64) {
+		if series == name {
+			is = value
+		}
+	})
+	return is
+}
+
+// samples reads the metrics.
+func (f *front) samples(t testing.TB, each func(series string, value float64)) {
 	t.Helper()
 	res, err := http.Get(f.admin + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	var sum float64
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
-		value := strings.LastIndexByte(lines.Text(), ' ') + 1 // labels may have blanks
-		if series, _, _ := strings.Cut(lines.Text(), "{"); strings.TrimSuffix(series, lines.Text()[max(value-1, 0):]) != name {
+		at := strings.LastIndexByte(lines.Text(), ' ') // labels may have blanks
+		if at < 0 || strings.HasPrefix(lines.Text(), "#") {
 			continue
 		}
-		n, err := strconv.ParseFloat(lines.Text()[value:], 64)
+		value, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
 		if err != nil {
 			t.Fatalf("%s: %v", lines.Text(), err)
 		}
-		sum += n
+		each(lines.Text()[:at], value)
 	}
 	if lines.Err() != nil {
 		t.Fatal(lines.Err())
 	}
-	return sum
 }
 
 // journal keeps what is written to it.

@@ -18,7 +18,7 @@ type Explanation struct {
 	URL        string         `json:"url"`
 	Refused    string         `json:"refused,omitempty"`
 	Override   string         `json:"override,omitempty"` // what becomes of the tester's token that it has
-	Passed     []string       `json:"passed,omitempty"` // routes that ask for what the request lacks
+	Passed     []string       `json:"passed,omitempty"`   // routes that ask for what the request lacks
 }
 
 // Explain decides about a request without sending it.
