@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -92,6 +91,21 @@ func (f *front) entries(t testing.TB) []entry {
 	return all
 }
 
+// metrics is what the proxy tells Prometheus.
+func (f *front) metrics(t testing.TB) string {
+	t.Helper()
+	res, err := http.Get(f.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
 // number adds up the samples of a metric.
 func (f *front) number(t testing.TB, name string) (sum float64) {
 	t.Helper()
@@ -117,25 +131,16 @@ func (f *front) series(t testing.TB, name string) (is float64) {
 // samples reads the metrics.
 func (f *front) samples(t testing.TB, each func(series string, value float64)) {
 	t.Helper()
-	res, err := http.Get(f.admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
-	for lines.Scan() {
-		at := strings.LastIndexByte(lines.Text(), ' ') // labels may have blanks
-		if at < 0 || strings.HasPrefix(lines.Text(), "#") {
+	for line := range strings.Lines(f.metrics(t)) {
+		at := strings.LastIndexByte(line, ' ') // labels may have blanks
+		if at < 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
-		value, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[at:]), 64)
 		if err != nil {
-			t.Fatalf("%s: %v", lines.Text(), err)
+			t.Fatalf("%s: %v", line, err)
 		}
-		each(lines.Text()[:at], value)
-	}
-	if lines.Err() != nil {
-		t.Fatal(lines.Err())
+		each(line[:at], value)
 	}
 }
 
