@@ -235,6 +235,8 @@ func done(operation string, st engine.Status) bool {
 		return following
 	case "verify", "repair":
 		return following && st.Rest()
+	case "rehearsal":
+		return following && st.Last != nil && st.Last.Kind == "rehearsal" && st.Last.OK
 	case "cutover":
 		return following && st.State == "moved"
 	case "rollback":
