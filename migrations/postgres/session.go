@@ -28,10 +28,10 @@ const (
 	// at whose other end nobody is any more does not hold a stream up.
 	answerWait = 10 * time.Second
 	// suspicious is the silence of a server that was asked after which it is asked
-	// by another connection whether it still serves the session, and unbearable
-	// the one after which it does not matter what it says: it may work through
-	// large transactions of tables that are none of ours.
-	suspicious, unbearable = 3 * time.Second, time.Minute
+	// by another connection what the session does, and unbearable the one after
+	// which it does not matter: it may work through large transactions of tables
+	// that are none of ours.
+	suspicious, unbearable = 5 * time.Second, time.Minute
 )
 
 // replicationConn opens a connection that speaks the replication protocol.

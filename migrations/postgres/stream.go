@@ -79,9 +79,11 @@ func (db *DB) poke(ctx context.Context, s *session) error {
 	if silence < suspicious {
 		return nil
 	}
-	var served bool
-	err := db.pool.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active_pid = $2)", db.name, int32(s.conn.PID())).Scan(&served)
-	if err == nil && (!served || silence > unbearable) {
+	// One that waits for us, or for something to send, would have answered.
+	var busy bool
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_replication_slots JOIN pg_stat_activity ON pid = active_pid
+		WHERE slot_name = $1 AND active_pid = $2 AND coalesce(wait_event_type, '') NOT IN ('Activity', 'Client'))`, db.name, int32(s.conn.PID())).Scan(&busy)
+	if err == nil && (!busy || silence > unbearable) {
 		err = fmt.Errorf("read the replication stream: nobody has answered for %s", silence.Round(time.Second))
 	}
 	return err
