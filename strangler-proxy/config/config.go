@@ -29,13 +29,13 @@ type Config struct {
 	Forwarded    string         // how backends are told about clients: x-forwarded, forwarded, both or off
 	RequestID    string         // name of the header that carries a request's id, or "off"
 	Tracing      Tracing
+	OverrideKey  string // signs testers' overrides; empty: there are none
 	Limits       Limits
 	Admin        Admin
 	State        string // folder of the ledger
 	AccessLog    string // a file, "stdout" or "off"
 	Monolith     Backend
 	Capabilities []Capability // in the order of the file
-	Paths        route.Profile
 	Hold         Hold
 	Drain        time.Duration // how long SIGTERM waits for requests under way
 	Shadow       Shadow

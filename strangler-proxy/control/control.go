@@ -51,19 +51,20 @@ type Options struct {
 
 // Control is a running strangler.
 type Control struct {
-	o        Options
-	started  time.Time
-	token    string
-	ledger   *ledger.Ledger
-	engine   *engine.Engine
-	proxy    *proxy.Proxy
-	shadow   *shadow.Shadow
-	recorder *recorder
-	links    *chaos.Links
-	registry *prometheus.Registry
-	tracer   *trace.Tracer // nil where there are no spans
-	probes   *probes
-	faults   *faults
+	o         Options
+	started   time.Time
+	token     string
+	ledger    *ledger.Ledger
+	engine    *engine.Engine
+	proxy     *proxy.Proxy
+	shadow    *shadow.Shadow
+	recorder  *recorder
+	links     *chaos.Links
+	registry  *prometheus.Registry
+	tracer    *trace.Tracer // nil where there are no spans
+	probes    *probes
+	coverages coverages
+	faults    *faults
 
 	reloading   sync.Mutex // so that a file read earlier is not in force later
 	reconciling sync.Mutex // one reconciliation at a time
@@ -74,6 +75,7 @@ type Control struct {
 	raw      []byte                       // the text that cfg was parsed from
 	problem  string                       // why the file on disk is not in force
 	backends map[string]*upstream.Backend // by their keys in the config
+	found    found                        // some of them, by capabilities
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
 	owners   uint64            // counts the changes of actual
@@ -372,34 +374,4 @@ func (c *Control) config() *config.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cfg
-}
-
-// sides returns both backends of a capability.
-func (c *Control) sides(capability string) (monolith, service *upstream.Backend) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cfg == nil {
-		return nil, nil
-	}
-	if p, ok := c.cfg.Capability(capability); ok {
-		service = c.backends[p.Service.Key()]
-	}
-	return c.backends[c.cfg.Monolith.Key()], service
-}
-
-// sideConfig returns what the config says about one side of a capability.
-func sideConfig(cfg *config.Config, p *config.Capability, side change.Side) config.Backend {
-	if side == change.Service {
-		return p.Service
-	}
-	return cfg.Monolith
-}
-
-// leader returns the side whose data leads, the monolith while nobody has been
-// named.
-func (c *Control) leader(capability string) change.Side {
-	if owner, known := c.proxy.Owner(capability); known {
-		return owner
-	}
-	return change.Monolith
 }
