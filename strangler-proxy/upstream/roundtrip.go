@@ -129,7 +129,7 @@ type download struct {
 	io.ReadCloser
 	idle  time.Duration // between two pieces; 0: any
 	timer *time.Timer
-	late  atomic.Bool // it was given up
+	late  atomic.Bool             // it was given up
 	give  context.CancelCauseFunc // gives the call up
 	once  sync.Once
 	end   func(err error)
