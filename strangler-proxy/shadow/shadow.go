@@ -128,9 +128,9 @@ func New(o Options) *Shadow {
 	s.restore()
 	o.Metrics.MustRegister(s.counted, gauges{s})
 	for range workers {
-		s.wg.Go(func() { s.work(s.queue) })
+		s.wg.Go(s.work)
 	}
-	s.wg.Go(func() { s.work(s.writes) }) // one, so that they keep their order
+	s.wg.Go(s.inOrder)
 	s.wg.Go(s.keep)
 	return s
 }
@@ -216,12 +216,12 @@ func (s *Shadow) done(x *proxy.Exchange) {
 	s.pending.Add(-1)
 }
 
-func (s *Shadow) work(queue chan *proxy.Exchange) {
+func (s *Shadow) work() {
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
-		case x := <-queue:
+		case x := <-s.queue:
 			s.take(x)
 			s.done(x)
 		}
