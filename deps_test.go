@@ -37,6 +37,7 @@ contract-tests/noise/        : contract-tests/match contract-tests/compare
 contract-tests/tape/         : contract-tests/contract contract-tests/match contract-tests/compare
 contract-tests/verify/       : contract-tests/contract contract-tests/match contract-tests/compare contract-tests/generator
 contract-tests/har/          : contract-tests/tape contract-tests/contract
+contract-tests/openapi/      : contract-tests/contract contract-tests/compare contract-tests/match
 contract-tests/report/       : contract-tests/verify contract-tests/compare contract-tests/match
 contract-tests/history/      :
 contract-tests/chaos/        : contract-tests/history
@@ -82,6 +83,8 @@ github.com/labstack/echo/v4                  : monolith/ extracted/ strangler-pr
 gorm.io/                                     : monolith/ extracted/
 github.com/Shopify/toxiproxy/v2              : contract-tests/chaos/
 github.com/testcontainers/testcontainers-go  : contract-tests/harness/
+github.com/getkin/kin-openapi                : contract-tests/openapi/
+github.com/oasdiff/oasdiff                   : contract-tests/openapi/
 github.com/spf13/cobra                       : strangler-proxy/cli/
 go.opentelemetry.io/otel                     : strangler-proxy/trace/
 `

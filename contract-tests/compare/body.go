@@ -65,7 +65,7 @@ func (c *comparison) part(expected, actual part) {
 		c.report(Extra, "", show(actual.body), "")
 	case len(actual.body) == 0:
 		c.report(Missing, show(expected.body), "", "")
-	case bytes.Equal(expected.body, actual.body) && !c.rules.NamesIDs() && (c.exact || !c.cursor.Below()):
+	case bytes.Equal(expected.body, actual.body) && expected.sameCharset(actual) && !c.rules.NamesIDs() && (c.exact || !c.cursor.Below()):
 	default:
 		c.content(expected, actual)
 	}
@@ -105,7 +105,7 @@ func (c *comparison) content(expected, actual part) {
 	switch {
 	case errExpected == nil && errActual == nil:
 		c.document(f, e, a)
-	case f == plainText || bytes.Equal(expected.body, actual.body):
+	case f == plainText && expected.sameCharset(actual), errExpected != nil && errActual != nil:
 		c.binary(expected.body, actual.body)
 	default:
 		c.report(Encoding, orFamily(f, errExpected), orFamily(f, errActual), "")
@@ -126,15 +126,24 @@ func (c *comparison) family(expected, actual part) (family, bool) {
 	e, a := expected.declared(), actual.declared()
 	switch {
 	case e == unknown && a == unknown:
-		return expected.guessed(), true
+		if e, a = expected.guessed(), actual.guessed(); e == a {
+			return e, true
+		}
 	case e == unknown:
+		if g := expected.guessed(); structured(g) && structured(a) && (g == jsonText) != (a == jsonText) {
+			e = g
+			break // a page where JSON is due says nothing about the JSON
+		}
 		return a, true
 	case a == unknown || a == e || !c.rules.Header("Content-Type").Empty():
 		return e, true
 	}
 	c.report(Type, string(e), string(a), "")
-	return e, false
+	return unknown, false
 }
+
+// structured reports whether one can tell content of the family by its looks.
+func structured(f family) bool { return f == jsonText || f == xmlText || f == htmlText }
 
 // document compares texts that are written in one language. An expected text
 // that is not what it says it is is compared as text.

@@ -26,6 +26,15 @@ func rules(t testing.TB, body string) match.Rules {
 	return r
 }
 
+func path(t testing.TB, text string) match.Path {
+	t.Helper()
+	p, err := match.ParsePath(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func answer(body string) compare.Message {
 	return compare.Message{Status: 200, Header: map[string][]string{"Content-Type": {"application/json"}}, Body: []byte(body)}
 }
@@ -236,59 +245,4 @@ func TestFingerprintsLeaveOutIndicesAndValues(t *testing.T) {
 			t.Errorf("kinds do not tell: %s", c.a.Fingerprint())
 		}
 	}
-}
-
-// document is an answer of about 2 KB.
-func document(id int) compare.Message {
-	var lines []string
-	for i := range 20 {
-		lines = append(lines, fmt.Sprintf(`{"id":%d,"no":"INV-%06d","customer":"Ada Lovelace","amount":12.3,"st":1,"note":"n %d"}`, i, i, i))
-	}
-	m := answer(fmt.Sprintf(`{"page":%d,"invoices":[%s]}`, id, strings.Join(lines, ",")))
-	m.Header["Etag"] = []string{`"abc"`}
-	m.Header["Date"] = []string{"Mon, 01 Jan 2026 00:00:00 GMT"}
-	return m
-}
-
-func BenchmarkEqualBytes(b *testing.B) {
-	expected, actual := document(1), document(1)
-	for b.Loop() {
-		if compare.Responses(expected, actual, match.Rules{}, compare.Options{Mode: compare.Exact}) != nil {
-			b.Fatal("they differ")
-		}
-	}
-}
-
-func BenchmarkDifferingWithFiftyRules(b *testing.B) {
-	expected, actual := document(1), document(2)
-	var r match.Rules
-	for i := range 50 {
-		p, err := match.ParsePath(fmt.Sprintf("$.invoices[*].field%d", i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		r = r.WithBody(p, match.Matcher{Kind: match.Type})
-	}
-	for b.Loop() {
-		if len(compare.Responses(expected, actual, r, compare.Options{Mode: compare.Exact})) != 1 {
-			b.Fatal("want one difference")
-		}
-	}
-}
-
-// FuzzAnAnswerAgreesWithItself in both modes, and differs the same way twice.
-func FuzzAnAnswerAgreesWithItself(f *testing.F) {
-	f.Add(`{"a":[1,2,{"b":null}]}`, `{"a":[2,1,{"b":1.0}]}`)
-	f.Fuzz(func(t *testing.T, a, b string) {
-		for _, mode := range []compare.Mode{compare.Contract, compare.Exact} {
-			o := compare.Options{Mode: mode}
-			if got := compare.Responses(answer(a), answer(a), match.Rules{}, o); got != nil {
-				t.Errorf("%q differs from itself: %v", a, got)
-			}
-			first := compare.Responses(answer(a), answer(b), match.Rules{}, o)
-			if diff := cmp.Diff(first, compare.Responses(answer(a), answer(b), match.Rules{}, o)); diff != "" {
-				t.Errorf("the list is not stable\n%s", diff)
-			}
-		}
-	})
 }

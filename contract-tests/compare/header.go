@@ -128,15 +128,19 @@ func (c *comparison) header(name string, expected, actual []string) {
 		d.Kind = Missing
 		c.add(d)
 	default:
-		c.headerValue(name, list, d)
+		c.headerValue(name, list, d, expected, actual)
 	}
 }
 
-func (c *comparison) headerValue(name string, list match.List, d Difference) {
+func (c *comparison) headerValue(name string, list match.List, d Difference, all, theirs []string) {
 	if list.Empty() {
 		if !c.sameValue(name, d.Expected, d.Actual) {
 			c.add(d)
 		}
+		return
+	}
+	if len(all) > 1 || len(theirs) > 1 {
+		c.texts(d.Path, all, theirs, list) // each of the lines
 		return
 	}
 	expected, actual := match.Text(d.Expected), match.Text(d.Actual)

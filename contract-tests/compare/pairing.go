@@ -2,7 +2,7 @@ package compare
 
 // mostUnordered bounds the pairs that an unordered comparison tries: beyond
 // this many elements without an identical partner, it gives up and says so.
-const mostUnordered = 512
+const mostUnordered = 256
 
 // pairUp finds as many pairs as possible among those that fit, by augmenting
 // paths (the Hungarian method for bipartite graphs): a first come, first served

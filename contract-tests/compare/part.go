@@ -63,6 +63,13 @@ func (p part) declared() family {
 
 // guessed is what the content looks like.
 func (p part) guessed() family {
+	if p.isWide() {
+		text, err := p.text(plainText)
+		if err != nil {
+			return byteText
+		}
+		p.body = []byte(text)
+	}
 	trimmed := bytes.TrimLeft(p.body, " \t\r\n\ufeff")
 	switch {
 	case len(trimmed) == 0:
@@ -138,7 +145,7 @@ func (p part) text(f family) (string, error) {
 	if bytes.HasPrefix(p.body, []byte("\xef\xbb\xbf")) {
 		return valid(string(p.body[3:]))
 	}
-	if bytes.HasPrefix(p.body, []byte("\xff\xfe")) || bytes.HasPrefix(p.body, []byte("\xfe\xff")) {
+	if p.isWide() {
 		return wide(p.body, unicode.UseBOM)
 	}
 	switch {
@@ -162,6 +169,22 @@ func (p part) text(f family) (string, error) {
 		return "", fmt.Errorf("not %s as it says: %w", label, err)
 	}
 	return string(decoded), nil
+}
+
+// isWide reports whether the content begins with the mark of UTF-16.
+func (p part) isWide() bool {
+	return bytes.HasPrefix(p.body, []byte("\xff\xfe")) || bytes.HasPrefix(p.body, []byte("\xfe\xff"))
+}
+
+// sameCharset reports whether equal bytes are equal texts.
+func (p part) sameCharset(other part) bool {
+	label := func(p part) string {
+		if name := strings.ToLower(p.parameter("charset")); name != "utf-8" && name != "utf8" {
+			return name
+		}
+		return ""
+	}
+	return label(p) == label(other)
 }
 
 // wide decodes UTF-16, which is big-endian if nothing says otherwise (RFC 2781).

@@ -279,6 +279,11 @@ func TestRulesThatCannotWorkAreRefusedWithWhatIsAccepted(t *testing.T) {
 		`{"bodies":{"$.a":{"matchers":[{"match":"type"}]}}}`:                               "matchingRules.bodies: unknown category",
 		`{"header":{"X-A":{"matchers":[{"match":"include"}]}}}`:                            "non-empty value",
 		`{"body":{"$.a":{"matchers":[{"match":"x"}]},"$.b":{"matchers":[{"match":"y"}]}}}`: `rule $.b: unknown matcher "y"`,
+		`{"body":{"$.a":{"matchers":[{"match":"oneOfFormats"}]}}}`:                         "needs formats (accepted: uuid",
+		`{"body":{"$.a":{"matchers":[{"match":"oneOfFormats","formats":["guid"]}]}}}`:      `unknown format "guid"`,
+		`{"body":{"$.a":{"matchers":[{"match":"id","regex":"("}]}}}`:                       "RE2",
+		`{"method":{"matchers":[{"match":"regex","regex":"GET"}]}}`:                        "a method has no rules",
+		`{"query":{"n":{"matchers":[{"match":"x"}]}}}`:                                     `matchingRules.query["n"]: unknown matcher "x"`,
 	} {
 		var r match.Rules
 		err := json.Unmarshal([]byte(text), &r)

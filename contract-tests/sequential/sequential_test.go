@@ -77,7 +77,7 @@ func TestLargerSharesAskForLess(t *testing.T) {
 // more often than alpha, however bad the service is beyond p0.
 func TestLookingAfterEveryComparisonIsWrongNoMoreOftenThanAlpha(t *testing.T) {
 	r := free(sequential.Rule{P0: 0.05, P1: 0.005, Alpha: 0.05})
-	const runs, length = 6_000, 1_000 // 8 times what clean comparisons would need
+	const runs, length = 1_500, 600 // 9 times what clean comparisons would need
 	for _, rate := range []float64{0.05, 0.08} {
 		random := rand.New(rand.NewPCG(7, uint64(rate*1000)))
 		wrong := 0
@@ -107,7 +107,7 @@ func TestLookingAfterEveryComparisonIsWrongNoMoreOftenThanAlpha(t *testing.T) {
 // requests differ more often than others'.
 func TestWeightsKeepTheBound(t *testing.T) {
 	r := sequential.Rule{P0: 0.05, P1: 0.005, Alpha: 0.05, PerClient: 0.25, PerShape: 0.5}
-	const runs, length = 3_000, 1_500
+	const runs, length = 1_000, 1_000
 	random := rand.New(rand.NewPCG(11, 13))
 	wrong := 0
 	for range runs {

@@ -90,3 +90,40 @@ func dryRun(t *testing.T, w *shop.World, code int) string {
 	}
 	return out
 }
+
+// TestAForgottenWriterIsSeenAndARehearsalWarnsOfIt: a job that writes past the
+// proxy, which nobody has thought of.
+func TestAForgottenWriterIsSeenAndARehearsalWarnsOfIt(t *testing.T) {
+	server := postgres(t)
+	o := shop.Options{Database: database(t, server.DSN), BillingDatabase: database(t, server.DSN)}
+	o.Edit = func(text string) string {
+		return strings.Replace(waived("contract")(text), "contract: billing.pact.json", "contract: billing.pact.json\n    writers: [day job]", 1)
+	}
+	w := world(t, o)
+	run(t, w, "data", "prepare", "billing", "--observe")
+	for _, job := range []string{"day job", "night job"} {
+		config, err := pgx.ParseConfig(o.Database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.RuntimeParams["application_name"] = job
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = conn.Exec(t.Context(), "UPDATE inv SET note = note WHERE id = 1")
+		if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := run(t, w, "data", "writers", "billing")
+	if !strings.Contains(out, `unknown: monolith's inv: update by role`) || !strings.Contains(out, `application "night job"`) || strings.Count(out, "unknown: ") != strings.Count(out, `application "night job"`) {
+		t.Errorf("data writers prints\n%s", out)
+	}
+	ready(t, w)
+	out = run(t, w, "data", "rehearse", "billing")
+	if !strings.Contains(out, `does not name: "night job" (role `) || strings.Contains(out, "day job") {
+		t.Errorf("the rehearsal does not warn of the night job, or of others:\n%s", out)
+	}
+	run(t, w, "data", "cancel", "billing")
+}

@@ -136,10 +136,15 @@ type Fence struct {
 type Claim struct {
 	Epoch   uint64
 	Attempt uint64
-	// Sequences are the losing side's, from its method of that name: no key
-	// it ever gave out may be given out again.
-	Sequences []int64
+	// Sequences are the losing side's, from its method of that name, by the
+	// gaining side's columns: no number it ever gave out may be given out again.
+	Sequences Sequences
 }
+
+// Sequences are, by table and then by column, the highest numbers that generators
+// have given out. A column without a generator, or whose generator has given out
+// nothing, is not in it.
+type Sequences []map[string]int64
 
 // Role says what a side is at the start of a move.
 type Role uint8
@@ -272,9 +277,9 @@ type Database interface {
 	// BumpAttempt raises and returns the attempt, which kills every older
 	// coordinator's Claim.
 	BumpAttempt(ctx context.Context) (uint64, error)
-	// Sequences returns for each table the highest number its key generator
-	// has given out, 0 where it has none.
-	Sequences(ctx context.Context) ([]int64, error)
+	// Sequences returns for each mapped column the highest number its generator
+	// has given out.
+	Sequences(ctx context.Context) (Sequences, error)
 	// Claim is described at [Claim]. Returns ErrClaimRefused.
 	Claim(ctx context.Context, c Claim) error
 	// Owner returns the stored ownership, or ErrNotPrepared.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -382,5 +383,46 @@ func TestADatabaseThatCannotTellItsWritersApartSaysSo(t *testing.T) {
 	}
 	if _, err := w.engine.Writers(ctx, "billing"); !errors.Is(err, change.ErrNotObserved) || !strings.Contains(err.Error(), "writes of billing: strangler data prepare billing --observe") {
 		t.Error(err)
+	}
+}
+
+// TestAClockThatJumpsDecidesNothing: dates are for people; what is waited for is
+// measured otherwise, and what comes first is numbered.
+func TestAClockThatJumpsDecidesNothing(t *testing.T) {
+	w := newWorld(t, 50)
+	ctx := context.Background()
+	var jumps atomic.Int64
+	clock := func() time.Time { // a week on, a day back, a century back, …
+		return time.Now().Add([]time.Duration{7 * 24 * time.Hour, -24 * time.Hour, -876_000 * time.Hour, time.Second}[jumps.Add(1)%4])
+	}
+	w.stop()
+	var err error
+	w.ledger, err = ledger.Open(filepath.Join(w.dir, "state"), clock)
+	must(t, err)
+	w.engine = engine.New(engine.Options{Ledger: w.ledger, Routes: w.gate, Now: clock, Audit: 10 * time.Millisecond, Bounds: patient})
+	must(t, w.engine.Open(ctx, w.spec()))
+	w.ready()
+	stop := w.traffic(2)
+	for _, to := range []change.Side{change.Service, change.Monolith, change.Service} {
+		r, err := w.engine.Switch(ctx, "billing", to, "", nil)
+		must(t, err)
+		if r.PauseMS < 0 || r.PauseMS > float64(patient.Wait.Milliseconds()) {
+			t.Errorf("the pause is said to have taken %f ms", r.PauseMS)
+		}
+	}
+	if acked := stop(); len(acked) == 0 {
+		t.Error("nobody was served")
+	}
+	report, err := w.engine.Verify(ctx, "billing", engine.VerifyRequest{}, nil)
+	must(t, err)
+	if !report.Clean {
+		t.Errorf("%+v", report)
+	}
+	_, err = w.ledger.VerifyChain(ctx)
+	must(t, err)
+	rec, _, err := w.ledger.Move(ctx, "billing")
+	must(t, err)
+	if rec.Owner != change.Service || rec.Epoch != 4 {
+		t.Errorf("the latest record is not the last one: %+v", rec)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/cutover"
+	"stranglerfig/migrations/mapping"
 )
 
 const (
@@ -368,7 +369,26 @@ func (sw *switching) claim(ctx context.Context, s cutover.Move) error {
 	if err != nil {
 		return fmt.Errorf("read the loser's sequences: %w", err)
 	}
-	return sw.m.db(s.To).Claim(ctx, change.Claim{Epoch: s.Epoch + 1, Attempt: sw.attempt, Sequences: sequences})
+	return sw.m.db(s.To).Claim(ctx, change.Claim{Epoch: s.Epoch + 1, Attempt: sw.attempt, Sequences: mapSequences(sw.m.spec.Plan, s.Owner, sequences)})
+}
+
+// mapSequences names the columns of a side's sequences as the other side does.
+// What a transform makes another number of is left out.
+func mapSequences(plan *mapping.Plan, from change.Side, given change.Sequences) change.Sequences {
+	mapped := make(change.Sequences, len(given))
+	for i, numbers := range given {
+		mapped[i] = map[string]int64{}
+		for _, c := range plan.Tables[i].Columns() {
+			here, there := c.From, c.To
+			if from == change.Service {
+				here, there = there, here
+			}
+			if n, ok := numbers[here]; ok && c.From != "" && c.Transform().Kind != "scale" {
+				mapped[i][there] = n
+			}
+		}
+	}
+	return mapped
 }
 
 // unfence lets the loser's writers in again. A loser that never was fenced, or

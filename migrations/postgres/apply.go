@@ -99,10 +99,19 @@ func (w *writing) remove(ctx context.Context, table int, keys []change.Key) erro
 	if err != nil {
 		return err
 	}
-	_, err = w.tx.Exec(ctx, fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s",
-		relation(l.table.Name), l.unnestKeys(), joined(keyNames(l.table, "t."), keyNames(l.table, "n."))), l.keyArrays(keys)...)
-	return err
+	query := fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s",
+		relation(l.table.Name), l.unnestKeys(), joined(keyNames(l.table, "t."), keyNames(l.table, "n.")))
+	for some := range slices.Chunk(keys, atOnce) {
+		if _, err := w.tx.Exec(ctx, query, l.keyArrays(some)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// atOnce is how many rows a statement stores or deletes: enough that more would
+// not be faster, and few enough to be written out in memory.
+const atOnce = 10_000
 
 // put inserts rows, or updates the mapped columns of those that exist.
 func (w *writing) put(ctx context.Context, table int, rows []change.Row) error {
@@ -119,8 +128,12 @@ func (w *writing) put(ctx context.Context, table int, rows []change.Row) error {
 	case singly:
 		return w.putSingly(ctx, l, rows)
 	}
-	_, err = w.tx.Exec(ctx, l.upsert(), l.rowArrays(rows)...)
-	return err
+	for some := range slices.Chunk(rows, atOnce) {
+		if _, err := w.tx.Exec(ctx, l.upsert(), l.rowArrays(some)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *writing) putSingly(ctx context.Context, l *layout, rows []change.Row) error {

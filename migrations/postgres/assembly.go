@@ -24,8 +24,16 @@ type transaction struct {
 	end     change.Position
 	changes []logged
 	marker  string
+	bytes   int   // of the changed rows
 	err     error // it did something that cannot be followed
 }
+
+// A transaction is held whole until it is applied. One that is larger than this
+// would take the memory of everything else that the process does.
+const (
+	mostChanges = 500_000
+	mostBytes   = 256 << 20
+)
 
 // logged is a change as the log has it. Its row may lack values that the log
 // does not repeat.
@@ -133,7 +141,7 @@ func (f *feed) describe(m relationMessage) {
 func (f *feed) changed(relation uint32) *streamed {
 	s := f.tables[relation]
 	switch {
-	case f.open.ours:
+	case f.open.ours || f.open.err != nil:
 		return nil
 	case s == nil:
 		f.fail(fmt.Errorf("the log has a change of table %d, which it has not described", relation))
@@ -207,6 +215,15 @@ func (f *feed) remove(relation uint32, old []wireValue) {
 }
 
 func (f *feed) add(c change.Change, absent bool) {
+	for _, v := range c.Row {
+		f.open.bytes += len(v.Text())
+	}
+	if len(f.open.changes) >= mostChanges || f.open.bytes > mostBytes {
+		f.open.changes = nil
+		f.fail(fmt.Errorf("one transaction changed more than %d rows or %d MiB of table %s, which is more than is held in memory: resume the move and let a verification repair the other side; change rows in slices while a move is under way",
+			mostChanges, mostBytes>>20, f.layouts[c.Table].table.Name))
+		return
+	}
 	f.open.changes = append(f.open.changes, logged{c, rowID(c.Table, c.Key), absent, f.open.xid})
 }
 

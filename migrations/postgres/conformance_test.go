@@ -85,6 +85,14 @@ func needServer(t testing.TB) {
 	t.Skip(missing)
 }
 
+// unlessShort skips a test that takes long.
+func unlessShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long; left out by -short")
+	}
+}
+
 var databases atomic.Int64
 
 // database creates an empty database on the server that all tests share.

@@ -56,8 +56,15 @@ type place struct{ table, part int }
 // cuts holds the cut that chunks are read under. One serves a whole copy, or
 // what is left of it after a restart.
 type cuts struct {
+	taking  sync.Mutex // held by whoever takes one
 	mu      sync.Mutex
 	current *cut
+}
+
+func (c *cuts) has() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current != nil
 }
 
 func (c *cuts) close() {
@@ -80,6 +87,23 @@ func (c *cuts) drop() {
 // copy that goes on later takes another one.
 func (db *DB) EndCopy(context.Context) error {
 	db.cuts.close()
+	return nil
+}
+
+// giveWay lets the snapshot go where somebody waits to alter a table that is
+// copied: the transactions that see the snapshot would keep them waiting until
+// the copy is done, and everybody else behind them. The copy goes on under
+// another snapshot once they are through.
+func (db *DB) giveWay(ctx context.Context) error {
+	var waited bool
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation IN (
+		SELECT to_regclass(name) FROM unnest($1::text[]) AS t(name) UNION SELECT p.relid FROM unnest($1::text[]) AS t(name), pg_partition_tree(to_regclass(t.name)) AS p))`,
+		db.relations()).Scan(&waited)
+	if err != nil || !waited {
+		return explain(err)
+	}
+	db.cuts.close()
+	db.layouts.forget()
 	return nil
 }
 
@@ -148,6 +172,9 @@ func parseLSN(s string) (change.Position, error) {
 // that begins again, or a cut that was lost, gets another.
 func (db *DB) ReadChunk(ctx context.Context, table int, after change.Key, limit int) (change.Chunk, error) {
 	c := change.Chunk{Table: table, After: after, Last: after}
+	if err := db.giveWay(ctx); err != nil {
+		return c, err
+	}
 	err := db.underCut(ctx, place{table: table}, after == nil, func(conn *pgx.Conn, at change.Position) (err error) {
 		c.At = at
 		c.Rows, err = db.scan(ctx, conn, table, after, limit)
@@ -186,20 +213,32 @@ func (db *DB) underCut(ctx context.Context, p place, begins bool, f func(conn *p
 	return nil
 }
 
+// borrow returns a connection that sees the copy's snapshot, and whose cut that
+// is.
 func (db *DB) borrow(ctx context.Context, p place, begins bool, born change.Position) (*cut, *pgx.Conn, error) {
-	db.cuts.mu.Lock()
-	defer db.cuts.mu.Unlock()
-	if c := db.cuts.current; c != nil && (c.at < born || c.conn.IsClosed() || begins && c.begun[p]) {
-		db.cuts.drop()
-	}
-	if db.cuts.current == nil {
-		c, err := db.takeCut(ctx)
-		if err != nil {
+	for {
+		c, conn, err := db.borrowCurrent(ctx, p, begins, born)
+		if c != nil || err != nil {
+			return c, conn, err
+		}
+		if err := db.renewCut(ctx); err != nil {
 			return nil, nil, err
 		}
-		db.cuts.current = c
 	}
+}
+
+// borrowCurrent does so where there is a cut that will do.
+func (db *DB) borrowCurrent(ctx context.Context, p place, begins bool, born change.Position) (*cut, *pgx.Conn, error) {
+	db.cuts.mu.Lock()
+	defer db.cuts.mu.Unlock()
 	c := db.cuts.current
+	if c != nil && (c.at < born || c.conn.IsClosed() || begins && c.begun[p]) {
+		db.cuts.drop()
+		c = nil
+	}
+	if c == nil {
+		return nil, nil, nil
+	}
 	c.begun[p] = c.begun[p] || begins
 	if n := len(c.idle); n > 0 {
 		conn := c.idle[n-1]
@@ -212,6 +251,24 @@ func (db *DB) borrow(ctx context.Context, p place, begins bool, born change.Posi
 		return nil, nil, err
 	}
 	return c, conn, nil
+}
+
+// renewCut takes a cut if there is none. Meanwhile connections of the one before
+// can be given back: what the new one waits for may be waiting for them.
+func (db *DB) renewCut(ctx context.Context) error {
+	db.cuts.taking.Lock()
+	defer db.cuts.taking.Unlock()
+	if db.cuts.has() {
+		return nil // somebody else has taken one
+	}
+	c, err := db.takeCut(ctx)
+	if err != nil {
+		return err
+	}
+	db.cuts.mu.Lock()
+	defer db.cuts.mu.Unlock()
+	db.cuts.current = c
+	return nil
 }
 
 // scan reads up to limit rows in key order after a key.

@@ -83,6 +83,7 @@ func smallDisk(t *testing.T) (s *harness.Cluster, enlarge func()) {
 // TestACopyOntoADiskThatIsTooSmallIsForeseenAndLosesNothing: preflight says so
 // beforehand; whoever copies all the same is told, and goes on once there is room.
 func TestACopyOntoADiskThatIsTooSmallIsForeseenAndLosesNothing(t *testing.T) {
+	unlessShort(t)
 	needServer(t)
 	small, enlarge := smallDisk(t)
 	c := newCopied(t, 60_000)

@@ -19,6 +19,7 @@ const doom = `CREATE SEQUENCE public.steps; CREATE TABLE public.doom (at bigint)
 // TestALoadThatDiesAtAnyOfItsStatementsLosesNoIndex: the next engine goes on, and
 // in the end everything is there that was there before.
 func TestALoadThatDiesAtAnyOfItsStatementsLosesNoIndex(t *testing.T) {
+	unlessShort(t)
 	c := newCopied(t, 10)
 	exec(t, c.follower.app, doom)
 	before := c.definitions()

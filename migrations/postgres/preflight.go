@@ -359,7 +359,8 @@ func (db *DB) checkSequences(ctx context.Context, t change.Table) ([]change.Prob
 		return nil, err
 	}
 	var found []change.Problem
-	for _, sequence := range sequences {
+	for _, g := range sequences {
+		sequence := g.Sequence
 		var given, last int64
 		err := db.pool.QueryRow(ctx, fmt.Sprintf(`SELECT CASE WHEN is_called AND seqincrement > 0 AND NOT seqcycle THEN last_value ELSE 0 END, seqmax
 			FROM %s, pg_sequence WHERE seqrelid = $1::regclass`, sequence), sequence).Scan(&given, &last)

@@ -153,8 +153,12 @@ func (db *DB) PushPart(ctx context.Context, target change.Database, plan *mappin
 	if err != nil {
 		return p, 0, err
 	}
+	if err := db.giveWay(ctx); err != nil {
+		return p, 0, err
+	}
 	next, err := db.following(ctx, from, p, limit)
 	if err != nil {
+		db.layouts.forget() // in case the table has been altered
 		return p, 0, err
 	}
 	if selected, ok := expressions(plan, from, into, change.Monolith); ok {

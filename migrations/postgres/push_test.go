@@ -307,6 +307,62 @@ func TestARowThatCannotBeCopiedIsNamed(t *testing.T) {
 	}
 }
 
+// TestACopyGivesWayToWhoeverAltersItsTable, who would otherwise wait until it is
+// done, and everybody else behind.
+func TestACopyGivesWayToWhoeverAltersItsTable(t *testing.T) {
+	c := newCopied(t, 60_000)
+	altered := make(chan error, 1)
+	var once sync.Once
+	passed := false
+	err := c.run(t.Context(), func(p change.Progress) {
+		once.Do(func() {
+			go func() {
+				_, err := c.leader.app.Exec("ALTER TABLE inv ADD extra int")
+				altered <- err
+			}()
+			const waiting = "SELECT (SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'inv'::regclass) + (SELECT count(*) FROM pg_attribute WHERE attrelid = 'inv'::regclass AND attname = 'extra')"
+			for c.leader.number(waiting) == 0 {
+				if t.Context().Err() != nil {
+					return
+				}
+			}
+		})
+		if p.Table == "inv" && !p.Finished && !passed {
+			select {
+			case err := <-altered:
+				must(t, err)
+				passed = true
+			default:
+			}
+		}
+	})
+	must(t, err)
+	if !passed {
+		t.Error("the table was altered only when its copy was done")
+	}
+	c.catchUp()
+	c.compare()
+}
+
+// TestAColumnThatGoesInMidCopyIsNamed, and once it is back the copy goes on.
+func TestAColumnThatGoesInMidCopyIsNamed(t *testing.T) {
+	c := newCopied(t, 60_000)
+	var once sync.Once
+	err := c.run(t.Context(), func(change.Progress) {
+		once.Do(func() {
+			must(t, c.leader.db.EndCopy(t.Context()))
+			exec(t, c.leader.app, "SET lock_timeout = '20s'; ALTER TABLE inv RENAME amount TO sum")
+		})
+	})
+	if err == nil || !strings.Contains(err.Error(), "amount") {
+		t.Fatalf("a column went, and %v", err)
+	}
+	exec(t, c.leader.app, "ALTER TABLE inv RENAME sum TO amount")
+	must(t, c.run(t.Context(), nil))
+	c.catchUp()
+	c.compare()
+}
+
 // TestACopyRidesThroughDatabasesThatGoAway: the connections of either side are
 // ended again and again, and it goes on by itself.
 func TestACopyRidesThroughDatabasesThatGoAway(t *testing.T) {

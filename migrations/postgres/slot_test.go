@@ -44,6 +44,22 @@ func TestWhatCannotBeFollowedStopsTheStreamAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// TestATransactionThatIsTooLargeForTheMemoryPausesAndIsNotHeld, and a large one
+// is followed.
+func TestATransactionThatIsTooLargeForTheMemoryPausesAndIsNotHeld(t *testing.T) {
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, v text)"
+	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
+	exec(t, leader.app, "INSERT INTO x SELECT i, 'v' FROM generate_series(1, 30000) AS i")
+	exec(t, leader.app, "DELETE FROM x WHERE id > 1000")
+	follower.follow(leader)
+	expectSame(t, leader, follower, "x")
+	from := leader.head()
+	exec(t, leader.app, "INSERT INTO x SELECT i, repeat('many', 4000000) FROM generate_series(100001, 100020) AS i")
+	if _, err := leader.db.Read(t.Context(), from, 10); !errors.Is(err, change.ErrCannotFollow) || !strings.Contains(err.Error(), "more than 500000 rows or 256 MiB of table x") {
+		t.Error(err)
+	}
+}
+
 // TestColumnsThatComeBesideTheMappedOnesAreNoTrouble.
 func TestColumnsThatComeBesideTheMappedOnesAreNoTrouble(t *testing.T) {
 	leader := prepared(t, change.Leading, canonical, changetest.Tables()...)

@@ -122,61 +122,64 @@ func (db *DB) Claim(ctx context.Context, c change.Claim) error {
 }
 
 // raiseSequences sets each sequence past everything that either side has given
-// out, and past every key there is: keys that came from the other side did not
-// come from the sequence. Those that count down are left alone.
-func (db *DB) raiseSequences(ctx context.Context, tx pgx.Tx, floors []int64) error {
+// out, and past every value there is: those that came from the other side did
+// not come from the sequence. Those that count down are left alone.
+func (db *DB) raiseSequences(ctx context.Context, tx pgx.Tx, floors change.Sequences) error {
 	for i, t := range db.tables {
-		sequences, err := sequencesOf(ctx, tx, t)
+		generators, err := sequencesOf(ctx, tx, t)
 		if err != nil {
 			return err
 		}
-		floor := int64(0)
-		if i < len(floors) {
-			floor = floors[i]
-		}
-		if len(sequences) > 0 {
-			if err := highestKey(ctx, tx, t, &floor); err != nil {
+		for _, g := range generators {
+			floor := int64(0)
+			if i < len(floors) {
+				floor = floors[i][g.Column]
+			}
+			if err := highestValue(ctx, tx, t, g.Column, &floor); err != nil {
 				return err
 			}
-		}
-		for _, sequence := range sequences {
 			_, err := tx.Exec(ctx, fmt.Sprintf(`SELECT setval($1::regclass, $2) FROM %s, pg_sequence
-				WHERE seqrelid = $1::regclass AND seqincrement > 0 AND $2 > 0 AND (last_value < $2 OR (last_value = $2 AND NOT is_called))`, sequence), sequence, floor)
+				WHERE seqrelid = $1::regclass AND seqincrement > 0 AND $2 > 0 AND (last_value < $2 OR (last_value = $2 AND NOT is_called))`, g.Sequence), g.Sequence, floor)
 			if err != nil {
-				return fmt.Errorf("hand over the sequence of %s: %w", t.Name, err)
+				return fmt.Errorf("hand over the sequence of %s.%s: %w", t.Name, g.Column, err)
 			}
 		}
 	}
 	return nil
 }
 
-// highestKey raises floor to the highest key of a table. Only the first column
-// of the key is looked at, because an index finds its highest value at once.
-func highestKey(ctx context.Context, q querier, t change.Table, floor *int64) error {
-	first := quote(t.Columns[t.Key[0]])
-	var integer bool
-	err := q.QueryRow(ctx, "SELECT atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2",
-		relation(t.Name), t.Columns[t.Key[0]]).Scan(&integer)
-	if err != nil || !integer {
+// highestValue raises floor to the highest value of a column of whole numbers,
+// where an index finds it at once.
+func highestValue(ctx context.Context, q querier, t change.Table, column string, floor *int64) error {
+	var quick bool
+	err := q.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_index x ON x.indrelid = a.attrelid AND x.indkey[0] = a.attnum AND x.indpred IS NULL
+		WHERE attrelid = to_regclass($1) AND attname = $2 AND atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype))`, relation(t.Name), column).Scan(&quick)
+	if err != nil || !quick {
 		return err
 	}
-	return q.QueryRow(ctx, fmt.Sprintf("SELECT greatest($1, coalesce(max(%s), 0))", first)+" FROM "+relation(t.Name), *floor).Scan(floor)
+	return q.QueryRow(ctx, fmt.Sprintf("SELECT greatest($1, coalesce(max(%s), 0))", quote(column))+" FROM "+relation(t.Name), *floor).Scan(floor)
 }
 
-// Sequences returns how far the sequences of the keys have counted.
-func (db *DB) Sequences(ctx context.Context) ([]int64, error) {
-	all := make([]int64, len(db.tables))
+// Sequences returns how far the sequences of the columns have counted.
+func (db *DB) Sequences(ctx context.Context) (change.Sequences, error) {
+	all := make(change.Sequences, len(db.tables))
 	for i, t := range db.tables {
-		sequences, err := sequencesOf(ctx, db.pool, t)
+		generators, err := sequencesOf(ctx, db.pool, t)
 		if err != nil {
 			return nil, err
 		}
-		for _, sequence := range sequences {
+		for _, g := range generators {
 			var given int64
-			if err := db.pool.QueryRow(ctx, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM "+sequence).Scan(&given); err != nil {
+			if err := db.pool.QueryRow(ctx, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM "+g.Sequence).Scan(&given); err != nil {
 				return nil, err
 			}
-			all[i] = max(all[i], given)
+			if given == 0 {
+				continue
+			}
+			if all[i] == nil {
+				all[i] = map[string]int64{}
+			}
+			all[i][g.Column] = max(all[i][g.Column], given)
 		}
 	}
 	return all, nil

@@ -209,6 +209,7 @@ const hostile = `ALTER USER ROLE SET datestyle = 'German, DMY'; ALTER USER ROLE 
 // TestNoSettingOfARoleSpoilsAnything: of dates, numbers, texts, timeouts and
 // transactions.
 func TestNoSettingOfARoleSpoilsAnything(t *testing.T) {
+	unlessShort(t)
 	needServer(t)
 	plan, schema := typesPlan(t)
 	leader, _ := fresh(t, schema, tables(plan, change.Monolith)...).as("SUPERUSER", hostile)
@@ -360,6 +361,50 @@ func TestTablesOfEveryShapeAreFollowed(t *testing.T) {
 			leader.follow(follower)
 			expectSame(t, leader, follower, "x")
 		})
+	}
+}
+
+// TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack: the service gives numbers
+// out after the monolith's, and the monolith after those; those of another column
+// too, and without a gap.
+func TestAnIdentityThatIsAlwaysGeneratedGoesThereAndBack(t *testing.T) {
+	const schema = "CREATE TABLE x (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int, receipt serial)"
+	table := change.Table{Name: "x", Columns: []string{"id", "v", "receipt"}, Key: []int{0}}
+	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
+	exec(t, leader.app, "SELECT setval('x_receipt_seq', 5000)")
+	expectNothingFatal(t, leader, change.Leading)
+	expectNothingFatal(t, follower, change.Following)
+	exec(t, leader.app, "INSERT INTO x (v) SELECT i FROM generate_series(1, 20) AS i")
+	chunk, err := leader.db.ReadChunk(t.Context(), 0, nil, 10)
+	must(t, err)
+	must(t, follower.db.LoadChunk(t.Context(), chunk))
+	parts, _, err := leader.db.Parts(t.Context(), follower.db, 0, 4)
+	must(t, err)
+	if len(parts) > 0 {
+		t.Fatal("a copy that was begun in one piece is cut")
+	}
+	stir := func(s *side) {
+		exec(t, s.app, "INSERT INTO x (v) VALUES (100), (101)")
+		exec(t, s.app, "UPDATE x SET v = v + 1 WHERE id % 3 = 0")
+		exec(t, s.app, "DELETE FROM x WHERE id = (SELECT max(id) FROM x)")
+	}
+	for epoch, from, to := uint64(1), leader, follower; epoch < 5; epoch, from, to = epoch+1, to, from {
+		stir(from)
+		to.follow(from)
+		expectSame(t, from, to, "x")
+		given, err := from.db.Sequences(t.Context())
+		must(t, err)
+		must(t, from.db.Fence(t.Context(), change.Fence{Epoch: epoch, Marker: "m", Wait: 20 * time.Second}))
+		attempt, err := to.db.BumpAttempt(t.Context())
+		must(t, err)
+		must(t, to.db.Claim(t.Context(), change.Claim{Epoch: epoch + 1, Attempt: attempt, Sequences: given}))
+		exec(t, to.app, "INSERT INTO x (v) VALUES (7)")
+		if next := to.number("SELECT max(id) FROM x"); next != given[0]["id"]+1 {
+			t.Errorf("at epoch %d the number %d is given out after %d", epoch+1, next, given[0]["id"])
+		}
+		if next := to.number("SELECT max(receipt) FROM x"); next != given[0]["receipt"]+1 {
+			t.Errorf("at epoch %d the receipt %d is given out after %d", epoch+1, next, given[0]["receipt"])
+		}
 	}
 }
 

@@ -82,12 +82,17 @@ func (db *DB) Claim(ctx context.Context, c change.Claim) error {
 
 // raiseSequences sets each AUTOINCREMENT counter past everything either side
 // has given out. Tables without one take max(rowid)+1 by themselves.
-func (db *DB) raiseSequences(ctx context.Context, tx *sql.Tx, floors []int64) error {
-	for i, floor := range floors {
-		if floor == 0 || i >= len(db.tables) {
+func (db *DB) raiseSequences(ctx context.Context, tx *sql.Tx, floors change.Sequences) error {
+	for i, columns := range floors {
+		if i >= len(db.tables) {
 			continue
 		}
-		name := db.tables[i].Name
+		// An AUTOINCREMENT column is all of the key.
+		t := db.tables[i]
+		name, floor := t.Name, columns[t.Columns[t.Key[0]]]
+		if floor == 0 || len(t.Key) > 1 {
+			continue
+		}
 		var auto bool
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) > 0 FROM sqlite_schema WHERE name = ? AND sql LIKE '%AUTOINCREMENT%'`, name).Scan(&auto); err != nil {
 			return err
@@ -106,17 +111,22 @@ func (db *DB) raiseSequences(ctx context.Context, tx *sql.Tx, floors []int64) er
 }
 
 // Sequences returns the AUTOINCREMENT counters.
-func (db *DB) Sequences(ctx context.Context) ([]int64, error) {
-	all := make([]int64, len(db.tables))
+func (db *DB) Sequences(ctx context.Context) (change.Sequences, error) {
+	all := make(change.Sequences, len(db.tables))
 	var exists int
 	if err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'").Scan(&exists); err != nil || exists == 0 {
 		return all, err
 	}
 	for i, t := range db.tables {
-		err := db.read.QueryRowContext(ctx, "SELECT seq FROM sqlite_sequence WHERE name = ?", t.Name).Scan(&all[i])
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		var given int64
+		err := db.read.QueryRowContext(ctx, "SELECT seq FROM sqlite_sequence WHERE name = ?", t.Name).Scan(&given)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
+		all[i] = map[string]int64{t.Columns[t.Key[0]]: given}
 	}
 	return all, nil
 }

@@ -22,7 +22,7 @@ import (
 
 func (e *env) contractVerb() *cobra.Command {
 	cmd := group("contract", "Record contracts from live traffic, and verify them on both sides")
-	cmd.AddCommand(e.recordVerb(), e.distillVerb(), e.contractVerifyVerb(), e.contractImportVerb(), e.contractReportVerb())
+	cmd.AddCommand(e.recordVerb(), e.distillVerb(), e.contractVerifyVerb(), e.contractImportVerb(), e.contractExportVerb(), e.contractReportVerb(), e.contractDiffVerb())
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -153,9 +154,14 @@ func (e *env) importFile(path string, f importFlags) (imported, error) {
 		return e.importHAR(data, f)
 	case "pact":
 		return importPact(data, f.skipMessages)
+	case "openapi":
+		return importOpenAPI(path)
 	}
-	return imported{}, errors.New("neither a pact nor an archive, as far as it looks: say what it is with --format")
+	return imported{}, errors.New("neither a pact, an archive nor a description, as far as it looks: say what it is with --format")
 }
+
+// yamlDescription is how a description in YAML is told.
+var yamlDescription = regexp.MustCompile(`(?m)^["']?(?:openapi|swagger)["']?:`)
 
 // formatOf tells a file's format by the members of its document. A broken
 // document is a pact until somebody says otherwise, so that its error is told.
@@ -166,9 +172,12 @@ func formatOf(data []byte) string {
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
+		if yamlDescription.Match(data) {
+			return "openapi"
+		}
 		return "pact"
 	}
-	for _, known := range [][2]string{{"log", "har"}, {"interactions", "pact"}, {"messages", "pact"}, {"consumer", "pact"}} {
+	for _, known := range [][2]string{{"openapi", "openapi"}, {"swagger", "openapi"}, {"log", "har"}, {"interactions", "pact"}, {"messages", "pact"}, {"consumer", "pact"}} {
 		if _, ok := members[known[0]]; ok {
 			return known[1]
 		}
@@ -239,12 +248,7 @@ func (f importFlags) target(c contract.Contract) (string, error) {
 	}
 	out := f.out
 	if out == "" {
-		out = strings.Map(func(r rune) rune {
-			if strings.ContainsRune(`/\:* `, r) {
-				return '-'
-			}
-			return r
-		}, c.Provider) + ".pact.json"
+		out = fileName(c.Provider) + ".pact.json"
 	}
 	if _, err := os.Stat(out); err == nil {
 		return "", &api.Error{Text: out + " exists already; nothing was written", Hint: "add to it with --merge " + out + ", or name another file with --out", Code: api.ExitNo}

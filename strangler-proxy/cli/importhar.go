@@ -56,7 +56,11 @@ func (e *env) importHAR(data []byte, f importFlags) (imported, error) {
 	if len(traffic.Exchanges) == 0 {
 		return imported{}, fmt.Errorf("it holds no exchange that is wanted (left out: %s)", counted(traffic.Left))
 	}
-	return imported{contract: tape.Distill(traffic.Exchanges, tape.Options{Consumer: "clients", Provider: provider, Cover: 1}).Contract, left: traffic.Left}, nil
+	d := tape.Distill(traffic.Exchanges, tape.Options{Consumer: "clients", Provider: provider, Cover: 1})
+	if d.Skipped.Failed > 0 {
+		traffic.Left["answered with 5xx"] = d.Skipped.Failed
+	}
+	return imported{contract: d.Contract, left: traffic.Left}, nil
 }
 
 // importRedactor is the redactor of recordings. Where no strangler has served

@@ -28,6 +28,7 @@ type verifyFlags struct {
 	concurrency      int
 	rates            []string
 	seed             uint64
+	openapi          string
 	reportFlags
 }
 
@@ -55,6 +56,7 @@ that, with databases of their own:
 	cmd.Flags().StringSliceVar(&f.rates, "rate", nil, "requests a second at most, for each side or as TARGET=N")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
+	cmd.Flags().StringVar(&f.openapi, "openapi", "", "hold requests and answers against this OpenAPI description as well")
 	f.reports(cmd)
 	return cmd
 }
@@ -72,9 +74,13 @@ func (e *env) verifyContract(ctx context.Context, capability string, f verifyFla
 	if err != nil {
 		return err
 	}
+	d, err := description(f.openapi)
+	if err != nil {
+		return err
+	}
 	at := time.Now()
 	found, err := verify.Run(ctx, verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
-		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed})
+		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed, Description: d})
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	Evidence     Evidence
 	Redact       []string // further fields and headers that a recording must not keep
 	Links        []Link
+
+	table *route.Table
 }
 
 // Admin is the control API.
@@ -161,10 +163,10 @@ func (c *Config) Names() []string {
 // Route returns a declared route by its ID.
 func (c *Config) Route(id string) (route.Route, bool) {
 	id = strings.Join(strings.Fields(id), " ")
-	for _, p := range c.Capabilities {
-		for _, r := range p.Routes {
-			if r.ID == id {
-				return r, true
+	for i := range c.Capabilities {
+		for j := range c.Capabilities[i].Routes {
+			if r := &c.Capabilities[i].Routes[j]; r.ID == id {
+				return *r, true
 			}
 		}
 	}
@@ -173,22 +175,29 @@ func (c *Config) Route(id string) (route.Route, bool) {
 
 // AllRoutes lists the routes of every capability in the order of the file.
 func (c *Config) AllRoutes() []route.Route {
-	var all []route.Route
-	for _, p := range c.Capabilities {
-		all = append(all, p.Routes...)
+	n := 0
+	for i := range c.Capabilities {
+		n += len(c.Capabilities[i].Routes)
+	}
+	all := make([]route.Route, 0, n)
+	for i := range c.Capabilities {
+		all = append(all, c.Capabilities[i].Routes...)
 	}
 	return all
 }
 
+// Table is the routes, compiled, with the owners that the file wants.
+func (c *Config) Table() *route.Table { return c.table }
+
 // Warnings lists what is no problem, and hardly what was meant: routes that can
 // never be chosen.
-func (c *Config) Warnings() []Problem {
-	table, _ := route.Compile(c.AllRoutes(), c.Paths)
+func (c *Config) Warnings() []Problem { return c.WarningsAside(func() {}) }
+
+// WarningsAside does what Warnings does beside other work, see [ParseAside].
+func (c *Config) WarningsAside(pause func()) []Problem {
 	all := []Problem{}
-	if table != nil { // else the file had problems
-		for _, p := range table.Shadowed() {
-			all = append(all, Problem{Line: p.Line, Text: p.Text, Hint: p.Hint})
-		}
+	for _, p := range c.table.Shadowed(pause) {
+		all = append(all, Problem{Line: p.Line, Text: p.Text, Hint: p.Hint})
 	}
 	return all
 }

@@ -1,10 +1,8 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"regexp"
@@ -20,56 +18,9 @@ import (
 	"stranglerfig/strangler-proxy/route"
 )
 
-// Parse checks the text of a file. env looks up ${NAME}; path is used in
-// messages and to resolve relative paths.
-func Parse(path string, raw []byte, env func(string) (string, bool)) (*Config, error) {
-	p := &parser{env: env, moving: map[string]bool{}, tunings: map[string]tuning{}, routeTunings: map[string]tuning{}, cfg: &Config{
-		Path: path, Listen: ":8080", Admin: Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
-		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Tracing: Tracing{Service: "strangler", Sample: 1}, Limits: defaultLimits(),
-		Hold:     Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second},
-		Drain:    10 * time.Second,
-		Shadow:   defaultShadow(),
-		Evidence: Evidence{MaxAge: 24 * time.Hour},
-	}}
-	var doc, more yaml.Node
-	documents := yaml.NewDecoder(bytes.NewReader(raw))
-	if err := documents.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &Error{Path: path, Problems: []Problem{yamlProblem(err, raw)}}
-	}
-	if err := documents.Decode(&more); err == nil {
-		p.problem(more.Line, "a second document begins here, which nothing would read", "put everything into one, without ---")
-	} else if !errors.Is(err, io.EOF) {
-		return nil, &Error{Path: path, Problems: []Problem{yamlProblem(err, raw)}}
-	}
-	if len(doc.Content) == 0 {
-		p.problem(1, "the file is empty", "strangler init --monolith URL writes a first one")
-	} else {
-		p.root(doc.Content[0])
-	}
-	if len(p.problems) > 0 {
-		sort.SliceStable(p.problems, func(i, j int) bool { return p.problems[i].Line < p.problems[j].Line })
-		return nil, &Error{Path: path, Problems: p.problems}
-	}
-	return p.cfg, nil
-}
-
-var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
-
-func yamlProblem(err error, raw []byte) Problem {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	hint := ""
-	if bytes.Contains(raw, []byte("${")) {
-		hint = `between braces a variable is quoted: {token: "${NAME}"}`
-	}
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ := strconv.Atoi(m[1])
-		return Problem{Line: line, Text: "not valid YAML: " + m[2], Hint: hint}
-	}
-	return Problem{Line: 1, Text: "not valid YAML: " + text, Hint: hint}
-}
-
 type parser struct {
 	env      func(string) (string, bool)
+	pause    func() // called time and again
 	cfg      *Config
 	problems []Problem
 	moving   map[string]bool // capabilities that declare data, well or not
@@ -118,6 +69,7 @@ func (p *parser) pairs(where string, n *yaml.Node, f func(key, value *yaml.Node)
 			continue
 		}
 		seen[key.Value] = key.Line
+		p.pause()
 		f(key, n.Content[i+1])
 	}
 }
@@ -178,6 +130,9 @@ func (p *parser) text(where string, n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		p.problem(n.Line, fmt.Sprintf("%s: expected a value, found %s", where, describe(n)), "")
 		return ""
+	}
+	if !strings.Contains(n.Value, "${") {
+		return n.Value
 	}
 	return variable.ReplaceAllStringFunc(n.Value, func(m string) string {
 		name := m[2 : len(m)-1]
@@ -373,10 +328,10 @@ func (p *parser) links(n *yaml.Node) {
 func (p *parser) across() {
 	c := p.cfg
 	p.judge()
-	if _, problems := route.Compile(c.AllRoutes(), c.Paths); len(problems) > 0 {
-		for _, q := range problems {
-			p.problem(q.Line, q.Text, q.Hint)
-		}
+	var problems []route.Problem
+	c.table, problems = route.CompileAside(c.AllRoutes(), c.Paths, p.pause)
+	for _, q := range problems {
+		p.problem(q.Line, q.Text, q.Hint)
 	}
 	owners := map[string]string{}
 	for _, capability := range c.Capabilities {

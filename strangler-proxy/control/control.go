@@ -67,6 +67,7 @@ type Control struct {
 
 	reloading   sync.Mutex // so that a file read earlier is not in force later
 	reconciling sync.Mutex // one reconciliation at a time
+	seen        sight      // of the file in force; guarded by reloading
 
 	mu       sync.Mutex // guards everything below
 	cfg      *config.Config
@@ -75,10 +76,12 @@ type Control struct {
 	backends map[string]*upstream.Backend // by their keys in the config
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
+	owners   uint64            // counts the changes of actual
 	obeyed   struct {          // what the proxy was told last
 		config *config.Config
-		actual map[string]route.Owner
+		owners uint64
 	}
+	looked   looked            // what admit need not look at again
 	unopened map[string]string // capability -> why its move could not be opened
 	// publications counts the switches whose owners were named; unwritten marks
 	// those whose words could not be saved in the file.
@@ -123,7 +126,7 @@ func Start(ctx context.Context, o Options) (*Control, error) {
 	if err := c.begin(ctx, cfg); err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
-	c.warn(cfg)
+	c.warn(cfg, func() {})
 	return c, nil
 }
 

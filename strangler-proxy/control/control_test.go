@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
@@ -149,6 +150,17 @@ func (s *server) by() string {
 // prove files that both sides fulfil the contract as everything is now.
 func (s *server) prove(verdict string) {
 	s.t.Helper()
+	subject := s.contracted()
+	if err := s.api.Post(s.t.Context(), "/v1/evidence", api.EvidenceRequest{Details: []byte(`{"verdicts":{"evidence":3}}`), Capability: "billing", Kind: "contract", Verdict: verdict, Summary: "12 interactions", By: "test",
+		Contract: subject.Contract, Config: subject.Config, MonolithBuild: subject.MonolithBuild, ServiceBuild: subject.ServiceBuild,
+	}, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// contracted is what evidence of billing's contract is about.
+func (s *server) contracted() ledger.Subject {
+	s.t.Helper()
 	p, _ := s.config().Capability("billing")
 	subject, err := s.subject(s.t.Context(), p)
 	if err != nil {
@@ -157,11 +169,7 @@ func (s *server) prove(verdict string) {
 	if subject.Contract, err = ContractDigest(p.Contract); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.api.Post(s.t.Context(), "/v1/evidence", api.EvidenceRequest{Details: []byte(`{"verdicts":{"evidence":3}}`), Capability: "billing", Kind: "contract", Verdict: verdict, Summary: "12 interactions", By: "test",
-		Contract: subject.Contract, Config: subject.Config, MonolithBuild: subject.MonolithBuild, ServiceBuild: subject.ServiceBuild,
-	}, nil); err != nil {
-		s.t.Fatal(err)
-	}
+	return subject
 }
 
 // entries are the journal's entries of a kind.
@@ -463,6 +471,21 @@ func TestOldEvidenceDoesNotCount(t *testing.T) {
 	c.prove("pass")
 	s.wants("canary 10%")
 	isWaiting(t, c.reload(), "monolith", "old; 1ns is the limit")
+}
+
+func TestEvidenceFromTheFutureDoesNotCount(t *testing.T) {
+	s := newShop(t)
+	c := s.start()
+	filed := ledger.Evidence{At: time.Now().Add(2 * time.Hour), Capability: "billing", Kind: "contract", Verdict: "pass", Summary: "filed before the clock was set back", By: "test", Subject: c.contracted()}
+	if _, err := c.ledger.AddEvidence(t.Context(), filed); err != nil {
+		t.Fatal(err)
+	}
+	s.wants("canary 10%")
+	isWaiting(t, c.reload(), "monolith", "in the future: a clock was set back")
+	c.prove("pass") // which is the latest, although it is dated earlier
+	if r := c.reload().Routes[0]; r.Actual != "canary 10%" {
+		t.Errorf("%+v", r)
+	}
 }
 
 func TestReloadsAtOnceLeaveTheLastFileInForce(t *testing.T) {

@@ -139,13 +139,13 @@ func (c *Control) filed(ctx context.Context, p *config.Capability, f api.Finding
 		return f, ledger.Evidence{}
 	}
 	e := all[at]
-	age := time.Since(e.At)
 	changed := e.Subject.Changed(now)
+	tooOld := c.tooOld(e.At)
 	switch {
 	case changed != "":
 		f.Text = fmt.Sprintf("the %s evidence of %s is void: %s changed since", f.Gate, e.At.Local().Format(time.DateTime), changed)
-	case age > c.config().Evidence.MaxAge:
-		f.Text = fmt.Sprintf("the %s evidence is %s old; %s is the limit", f.Gate, age.Round(time.Minute), c.config().Evidence.MaxAge)
+	case tooOld != "":
+		f.Text = "the " + f.Gate + " evidence is " + tooOld
 	case e.Verdict == "pass":
 		f.Verdict, f.Text, f.Command = api.Pass, e.Summary, ""
 	case e.Verdict == "fail":
@@ -154,6 +154,24 @@ func (c *Control) filed(ctx context.Context, p *config.Capability, f api.Finding
 		f.Text = e.Summary
 	}
 	return f, e
+}
+
+// skew is how far in the future evidence may be dated: two machines' clocks
+// differ.
+const skew = time.Minute
+
+// tooOld says why something of that moment does not count any more, "" where it
+// does. What is dated in the future was filed while the clock was wrong, and
+// would count for longer than it should.
+func (c *Control) tooOld(at time.Time) string {
+	age, limit := time.Since(at), c.config().Evidence.MaxAge
+	switch {
+	case age > limit:
+		return fmt.Sprintf("%s old; %s is the limit", age.Round(time.Minute), limit)
+	case age < -skew:
+		return fmt.Sprintf("dated %s in the future: a clock was set back", (-age).Round(time.Minute))
+	}
+	return ""
 }
 
 func (c *Control) dataGate(ctx context.Context, p *config.Capability) api.Finding {
@@ -212,8 +230,8 @@ func (c *Control) verifyGate(ctx context.Context, p *config.Capability) api.Find
 		if cmd := nextDataCommand(p.Name, st.State); cmd != "" && !st.Rest() {
 			f.Command = cmd
 		}
-	case time.Since(st.Verified) > c.config().Evidence.MaxAge:
-		f.Text = "the last clean verification is too old"
+	case c.tooOld(st.Verified) != "":
+		f.Text = "the last clean verification is " + c.tooOld(st.Verified)
 	default:
 		f.Verdict, f.Command = api.Pass, ""
 		f.Text = "both sides were equal at " + st.Verified.Local().Format(time.TimeOnly)

@@ -3,8 +3,10 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -156,8 +158,46 @@ func (c *Control) rehearse(ctx context.Context, p *config.Capability, _ api.Oper
 		}
 		return result, err
 	}
+	result.Warning = strings.Join(nonEmpty(result.Warning, c.strangers(ctx, p, result.From)), "; ")
 	summary := fmt.Sprintf("held, fenced, drained and turned back in %.0f ms; %s; %d rows proven on the way back", result.PauseMS, result.Predicted, result.Proven)
 	return result, c.fileRehearsal(ctx, p, result.To, "pass", summary, result)
+}
+
+// strangers says who was seen writing on the side that a cutover will fence,
+// without being named in the file, "" where nobody was or nobody looks.
+func (c *Control) strangers(ctx context.Context, p *config.Capability, side change.Side) string {
+	seen, err := c.engine.Writers(ctx, p.Name)
+	switch {
+	case errors.Is(err, change.ErrNotObserved) || len(p.Writers) == 0:
+		return ""
+	case err != nil:
+		return fmt.Sprintf("who writes could not be read: %v", err)
+	}
+	return unnamed(seen[side], p)
+}
+
+// unnamed lists those who write and are not named, each once, five at most.
+func unnamed(seen []change.Sighting, p *config.Capability) string {
+	const most = 5
+	var names []string
+	for _, s := range seen {
+		name := fmt.Sprintf("%q (role %s)", s.Application, s.Role)
+		if !slices.Contains(p.Writers, s.Application) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	more := ""
+	if len(names) > most {
+		names, more = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return fmt.Sprintf("a cutover refuses writers that writers: does not name: %s%s; strangler data writers %s lists them", strings.Join(names, ", "), more, p.Name)
+}
+
+func nonEmpty(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(s string) bool { return s == "" })
 }
 
 // cancel brings the reads home first: the service's tables will be empty.

@@ -20,45 +20,53 @@ import (
 // monolith answers it.
 const fallbackAfter = time.Second
 
-// admit decides, route by route, which owner is obeyed. Steps down the ladder
-// are free; steps up need their gates.
-func (c *Control) admit(ctx context.Context, cfg *config.Config) {
+// looked says which capabilities are as the file wants them: nothing about them
+// can change before the file does, or a switch names other owners.
+type looked struct {
+	config       *config.Config
+	publications int
+	settled      map[string]bool // by their names
+}
+
+// lookAt returns what is settled of a config, and how many switches have named
+// their owners.
+func (c *Control) lookAt(cfg *config.Config) (settled map[string]bool, anew bool, published int) {
 	c.mu.Lock()
-	before, published := maps.Clone(c.actual), c.publications
-	c.mu.Unlock()
-	actual, why := map[string]route.Owner{}, map[string]string{}
-	admitted := map[string][]api.Finding{}
+	defer c.mu.Unlock()
+	if anew = c.looked.config != cfg || c.looked.publications != c.publications; anew {
+		c.looked = looked{cfg, c.publications, map[string]bool{}}
+	}
+	return c.looked.settled, anew, c.publications
+}
+
+// admitting is one look at the gates: which owner is obeyed on each route that
+// was looked at, and why it is not the one that is wanted.
+type admitting struct {
+	before, actual map[string]route.Owner
+	why            map[string]string
+	admitted       map[string][]api.Finding
+}
+
+// admit decides, route by route, which owner is obeyed. Steps down the ladder
+// are free; steps up need their gates. It is asked every second, so it looks
+// only at capabilities about which something is open.
+func (c *Control) admit(ctx context.Context, cfg *config.Config) {
+	settled, anew, published := c.lookAt(cfg)
+	var open []*config.Capability
 	for i := range cfg.Capabilities {
-		p := &cfg.Capabilities[i]
-		for _, r := range p.Routes {
-			if r.Writes && p.Data != nil {
-				actual[r.ID], why[r.ID] = c.writeWord(p, r, before[r.ID])
-				continue
-			}
-			if c.over(ctx, p) {
-				c.mu.Lock()
-				c.retired[p.Name] = true
-				c.mu.Unlock()
-				actual[r.ID] = ownerWord(change.Service)
-				why[r.ID] = "the move is complete: the monolith's tables are retired"
-				continue
-			}
-			actual[r.ID] = r.Owner
-			if c.atHome(p.Name) {
-				actual[r.ID], why[r.ID] = before[r.ID], "the words could not be written into the file after a switch: save the file"
-				continue
-			}
-			if !r.Owner.Above(before[r.ID]) {
-				continue
-			}
-			found := c.findings(ctx, p, r.ID, gatesOf(r, p.Data != nil))
-			if closed := closedGates(found); len(closed) > 0 {
-				actual[r.ID], why[r.ID] = before[r.ID], refusal(closed)
-				continue
-			}
-			c.noteWaivers(ctx, p, found)
-			admitted[r.ID] = found
+		if p := &cfg.Capabilities[i]; !settled[p.Name] {
+			open = append(open, p)
 		}
+	}
+	if len(open) == 0 && !anew {
+		return
+	}
+	c.mu.Lock()
+	a := admitting{before: maps.Clone(c.actual), actual: map[string]route.Owner{}, why: map[string]string{}, admitted: map[string][]api.Finding{}}
+	c.mu.Unlock()
+	var pace pace
+	for _, p := range open {
+		settled[p.Name] = c.admitOne(ctx, p, &a, &pace)
 	}
 	c.mu.Lock()
 	if c.publications != published {
@@ -67,9 +75,75 @@ func (c *Control) admit(ctx context.Context, cfg *config.Config) {
 		c.mu.Unlock()
 		return
 	}
-	c.actual, c.why = actual, why
+	changed := c.take(&a, anew)
 	c.mu.Unlock()
-	c.record(ctx, cfg, before, actual, admitted)
+	c.record(ctx, cfg, a.before, changed, a.admitted)
+}
+
+// admitOne decides about the routes of one capability, and reports whether it is
+// settled.
+func (c *Control) admitOne(ctx context.Context, p *config.Capability, a *admitting, pace *pace) (settled bool) {
+	over, atHome := c.over(ctx, p), c.atHome(p.Name)
+	if over {
+		c.mu.Lock()
+		c.retired[p.Name] = true
+		c.mu.Unlock()
+	}
+	settled = p.Data == nil && !atHome
+	for i := range p.Routes {
+		pace.pause()
+		r := &p.Routes[i]
+		before := a.before[r.ID]
+		a.actual[r.ID] = r.Owner
+		switch {
+		case r.Writes && p.Data != nil:
+			a.actual[r.ID], a.why[r.ID] = c.writeWord(p, *r, before)
+		case over:
+			a.actual[r.ID], a.why[r.ID] = ownerWord(change.Service), "the move is complete: the monolith's tables are retired"
+		case atHome:
+			a.actual[r.ID], a.why[r.ID] = before, "the words could not be written into the file after a switch: save the file"
+		case r.Owner.Above(before):
+			found := c.findings(ctx, p, r.ID, gatesOf(*r, p.Data != nil))
+			if closed := closedGates(found); len(closed) > 0 {
+				a.actual[r.ID], a.why[r.ID] = before, refusal(closed)
+				settled = false
+				continue
+			}
+			c.noteWaivers(ctx, p, found)
+			a.admitted[r.ID] = found
+		}
+	}
+	return settled
+}
+
+// take brings what was found into force and returns the owners that are others
+// now. A route that is not declared any more has none. c.mu is held.
+func (c *Control) take(a *admitting, anew bool) map[string]route.Owner {
+	changed := map[string]route.Owner{}
+	for id, is := range a.actual {
+		if was, known := c.actual[id]; !known || was != is {
+			changed[id] = is
+			c.actual[id] = is
+		}
+		if why := a.why[id]; why != "" {
+			c.why[id] = why
+		} else {
+			delete(c.why, id)
+		}
+	}
+	if anew {
+		for id := range a.before {
+			if _, declared := a.actual[id]; !declared {
+				changed[id] = route.Owner{}
+				delete(c.actual, id)
+				delete(c.why, id)
+			}
+		}
+	}
+	if len(changed) > 0 {
+		c.owners++
+	}
+	return changed
 }
 
 // over reports whether a capability's move is complete: there is nothing left
@@ -133,18 +207,26 @@ type ownerEntry struct {
 // ownerKind marks those entries.
 const ownerKind = "owner"
 
-// record journals which owners changed, and what admitted it. A route that is not declared any more
-// goes back to the monolith, so that it begins anew should it return.
-func (c *Control) record(ctx context.Context, cfg *config.Config, before, now map[string]route.Owner, admitted map[string][]api.Finding) {
-	capabilities := map[string]string{}
-	for _, r := range cfg.AllRoutes() {
-		capabilities[r.ID] = r.Capability
-	}
-	for _, id := range slices.Sorted(maps.Keys(mergeKeys(before, now))) {
-		was, is := before[id], now[id]
-		if was == is || was.Stage == route.Monolith && is.Stage == route.Monolith {
-			continue
+// record journals owners that changed, and what admitted it. A route that is not
+// declared any more goes back to the monolith, so that it begins anew should it
+// return.
+func (c *Control) record(ctx context.Context, cfg *config.Config, before, changed map[string]route.Owner, admitted map[string][]api.Finding) {
+	for id, is := range changed {
+		if was := before[id]; was == is || was.Stage == route.Monolith && is.Stage == route.Monolith {
+			delete(changed, id)
 		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	capabilities := map[string]string{}
+	for i := range cfg.Capabilities {
+		for j := range cfg.Capabilities[i].Routes {
+			capabilities[cfg.Capabilities[i].Routes[j].ID] = cfg.Capabilities[i].Name
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
+		was, is := before[id], changed[id]
 		detail, err := json.Marshal(ownerEntry{Capability: capabilities[id], Route: id, Owner: is.String(), Findings: admitted[id]})
 		if err == nil {
 			_, err = c.ledger.Append(ctx, ledger.Entry{
@@ -156,12 +238,6 @@ func (c *Control) record(ctx context.Context, cfg *config.Config, before, now ma
 			c.o.Log.Error("the owner change could not be journalled", "route", id, "error", err)
 		}
 	}
-}
-
-func mergeKeys(a, b map[string]route.Owner) map[string]route.Owner {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
-	return all
 }
 
 // remember reads the owners that were in force when the last process ended, of
@@ -191,20 +267,12 @@ func (c *Control) remember(ctx context.Context, cfg *config.Config) error {
 func (c *Control) obey(cfg *config.Config) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.obeyed.config == cfg && maps.Equal(c.obeyed.actual, c.actual) {
+	if c.obeyed.config == cfg && c.obeyed.owners == c.owners {
 		return
 	}
-	c.obeyed.config, c.obeyed.actual = cfg, maps.Clone(c.actual)
-	routes := cfg.AllRoutes()
-	for i, r := range routes {
-		routes[i].Owner = c.actual[r.ID]
-	}
-	table, problems := route.Compile(routes, cfg.Paths)
-	if len(problems) > 0 {
-		panic("a config that was checked does not compile: " + problems[0].Text)
-	}
+	c.obeyed.config, c.obeyed.owners = cfg, c.owners
 	s := &proxy.Snapshot{
-		Table: table, Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter,
+		Table: cfg.Table().WithOwners(func(id string) route.Owner { return c.actual[id] }), Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter,
 		Capabilities: map[string]proxy.Capability{}, Manners: c.manners(cfg),
 	}
 	for _, p := range cfg.Capabilities {
@@ -238,15 +306,15 @@ func (c *Control) published(ctx context.Context, capability string, owner change
 	c.mu.Lock()
 	c.publications++
 	c.unwritten[capability] = err != nil
-	before := maps.Clone(c.actual)
+	before := map[string]route.Owner{}
 	for id, word := range words {
-		c.actual[id] = word
+		before[id], c.actual[id] = c.actual[id], word
 		delete(c.why, id)
 	}
-	now := maps.Clone(c.actual)
+	c.owners++
 	c.mu.Unlock()
 	c.obey(c.config())
-	c.record(ctx, c.config(), before, now, nil)
+	c.record(ctx, c.config(), before, words, nil)
 	c.wake()
 	return err
 }

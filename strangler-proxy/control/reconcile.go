@@ -70,7 +70,8 @@ func (c *Control) Reload(ctx context.Context) error {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
 	switches := c.switches()
-	raw, err := os.ReadFile(c.o.Config)
+	var aside pace
+	raw, sight, err := c.look()
 	if err != nil {
 		c.setProblem(fmt.Sprintf("the config cannot be read, so the last good one stays in force: %v", err))
 		return err
@@ -82,7 +83,7 @@ func (c *Control) Reload(ctx context.Context) error {
 		c.mu.Lock()
 		clear(c.unwritten) // a person has written since
 		c.mu.Unlock()
-		if cfg, err = config.Parse(c.o.Config, raw, os.LookupEnv); err == nil {
+		if cfg, err = config.ParseAside(c.o.Config, raw, os.LookupEnv, aside.pause); err == nil {
 			err = c.fixed(ctx, cfg)
 		}
 	}
@@ -95,12 +96,38 @@ func (c *Control) Reload(ctx context.Context) error {
 	}
 	c.setProblem("")
 	if !same {
-		c.warn(cfg)
+		c.warn(cfg, aside.pause)
 	}
 	c.mu.Lock()
 	c.raw = raw
 	c.mu.Unlock()
+	c.seen = sight
 	return nil
+}
+
+// sight is what a look at the file showed.
+type sight struct {
+	file os.FileInfo
+	at   time.Time
+}
+
+// young is how long a file may be changed without its time telling so.
+const young = 2 * time.Second
+
+// look reads the file, unless its times say that it is the one in force.
+func (c *Control) look() ([]byte, sight, error) {
+	now := sight{at: time.Now()}
+	var err error
+	if now.file, err = os.Stat(c.o.Config); err != nil {
+		return nil, sight{}, err
+	}
+	if was := c.seen.file; was != nil && os.SameFile(was, now.file) && was.Size() == now.file.Size() && was.ModTime().Equal(now.file.ModTime()) && c.seen.at.Sub(was.ModTime()) > young {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.raw, c.seen, nil
+	}
+	raw, err := os.ReadFile(c.o.Config)
+	return raw, now, err
 }
 
 // switches returns how many switches have named their owners.
@@ -152,8 +179,8 @@ func (c *Control) abandoned(ctx context.Context, cfg *config.Config) error {
 }
 
 // warn logs what a file that is in force can hardly mean.
-func (c *Control) warn(cfg *config.Config) {
-	for _, w := range cfg.Warnings() {
+func (c *Control) warn(cfg *config.Config, pause func()) {
+	for _, w := range cfg.WarningsAside(pause) {
 		c.o.Log.Warn("a route has no effect", "line", w.Line, "problem", w.Text, "hint", w.Hint)
 	}
 }
@@ -175,19 +202,21 @@ func (c *Control) setProblem(text string) {
 func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool, switches int) error {
 	c.reconciling.Lock()
 	defer c.reconciling.Unlock()
-	if err := c.connect(cfg); err != nil {
-		return err
+	before := c.config()
+	if cfg != before {
+		if err := c.connect(cfg); err != nil {
+			return err
+		}
 	}
-	c.mu.Lock()
-	first := c.cfg == nil
+	first := before == nil
 	if first {
+		c.mu.Lock()
 		c.cfg = cfg
-	}
-	c.mu.Unlock()
-	if first {
+		c.mu.Unlock()
 		c.obey(cfg) // so that reads flow while moves are being recovered
 	}
 	if err := c.openMoves(ctx, cfg); err != nil && !first {
+		c.forgetBackends(before)
 		return err // the file before it stays in force, whole
 	} else if err != nil {
 		// One capability must not keep the business from being served. Its own
@@ -195,13 +224,14 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool,
 		c.o.Log.Error("a move could not be opened; its capability is held", "error", err)
 	}
 	c.mu.Lock()
-	before := c.cfg
 	c.cfg = cfg
 	c.mu.Unlock()
 	c.admit(ctx, cfg)
 	c.obey(cfg)
 	c.lookAtShadows(ctx, cfg)
-	c.forgetBackends(cfg)
+	if cfg != before {
+		c.forgetBackends(cfg)
+	}
 	if saved && !first {
 		c.followWriteWords(before, cfg, switches)
 	}

@@ -8,7 +8,7 @@ import (
 // conflicts finds the pairs of routes that meet the same request with neither
 // being narrower. A route is held only against those that the tree shows to
 // meet it at all.
-func (t *tree) conflicts() []Problem {
+func (t *tree) conflicts(pause func()) []Problem {
 	var problems []Problem
 	m := meeting{tree: t}
 	for i := range t.routes {
@@ -19,6 +19,7 @@ func (t *tree) conflicts() []Problem {
 		for _, at := range m.before {
 			problems = append(problems, conflict(r, &t.routes[at]))
 		}
+		pause()
 	}
 	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
 	return problems

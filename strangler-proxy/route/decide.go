@@ -3,7 +3,6 @@ package route
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"strconv"
 
 	"stranglerfig/migrations/change"
@@ -134,6 +133,14 @@ func decideRead(r *Route, cl Client) Decision {
 	return Decision{Side: change.Monolith, Reason: r.ownedBy(change.Monolith)}
 }
 
+// sayOwner says once and for all what ownedBy says of the route's word.
+func (r *Route) sayOwner() {
+	r.owned = ""
+	if side, whole := r.Owner.whole(); whole {
+		r.owned = r.ownedBy(side)
+	}
+}
+
 // ownedBy says that the route's word names a side. For a route of a table that
 // was said when it was compiled.
 func (r *Route) ownedBy(side change.Side) string {
@@ -142,9 +149,9 @@ func (r *Route) ownedBy(side change.Side) string {
 	case r.Owner.Stage == Service && side == change.Service, r.Owner.Stage == Monolith && side == change.Monolith:
 		return r.owned
 	}
-	what := "is"
+	what := " is owned by the "
 	if r.Writes {
-		what = "is a write route"
+		what = " is a write route owned by the "
 	}
-	return fmt.Sprintf("route %q %s owned by the %s", r.ID, what, side)
+	return "route " + strconv.Quote(r.ID) + what + string(side)
 }

@@ -215,7 +215,7 @@ func TestRoutesThatNothingReachesAreShadowed(t *testing.T) {
 		if len(conflicts) > 0 {
 			t.Fatalf("%q: %+v", row.ids, conflicts)
 		}
-		problems := table.Shadowed()
+		problems := table.Shadowed(func() {})
 		switch {
 		case row.want == "" && len(problems) > 0, row.want != "" && len(problems) != 1:
 			t.Errorf("%q: %+v", row.ids, problems)

@@ -14,10 +14,12 @@ import (
 // It asks for every route what becomes of requests that meet it and are made up
 // so that nothing meets them that does not meet all requests like them: with
 // names in the place of wildcards that no other route has. In the place of a
-// {name...} there stand so many of them as any route could tell apart.
-func (t *Table) Shadowed() []Problem {
+// {name...} there stand so many of them as any route could tell apart. Between
+// any two routes pause is called, which may take its time.
+func (t *Table) Shadowed(pause func()) []Problem {
 	var problems []Problem
 	for i := range t.routes {
+		pause()
 		r := &t.routes[i]
 		if taking, chosen := t.taking(r); !chosen {
 			problems = append(problems, Problem{

@@ -29,7 +29,7 @@ type branch struct {
 	ends    int32 // how many of here and rest there are from here on
 }
 
-func newTree(routes []Route, profile Profile) *tree {
+func newTree(routes []Route, profile Profile, pause func()) *tree {
 	t := &tree{profile: profile, hosts: map[string]int32{}, seed: maphash.MakeSeed(), routes: slices.Clone(routes)}
 	methods := map[string]string{}
 	segments := 0
@@ -37,20 +37,20 @@ func newTree(routes []Route, profile Profile) *tree {
 		r := &t.routes[i]
 		r.segments = profile.segments(r.segments)
 		segments += len(r.segments)
-		if side, whole := r.Owner.whole(); whole {
-			r.owned = r.ownedBy(side)
-		}
+		r.sayOwner()
 		// One text for each method, so that comparing it touches one place.
 		if known, ok := methods[r.method]; ok {
 			r.method = known
 		} else {
 			methods[r.method] = r.method
 		}
+		pause()
 	}
 	t.branches = make([]branch, 0, segments+1)
 	t.index = make([]int32, powerOfTwo(2*segments+2))
 	for i := range t.routes {
 		t.insert(int32(i))
+		pause()
 	}
 	return t
 }
@@ -163,14 +163,14 @@ func hashOf(seed maphash.Seed, from int32, segment string) uint32 {
 }
 
 // table lays the tree out for lookups.
-func (t *tree) table() *Table {
+func (t *tree) table(pause func()) *Table {
 	made := &Table{profile: t.profile, hosts: map[string]int32{}, anywhere: none, seed: t.seed, routes: t.routes}
 	for i := range t.routes {
 		t.routes[i].place = int32(i)
 		made.asks = made.asks || len(t.routes[i].predicates) > 0
 		made.depth = max(made.depth, len(t.routes[i].segments))
 	}
-	l := layout{tree: t, table: made}
+	l := layout{tree: t, table: made, pause: pause}
 	l.count()
 	for host, root := range t.hosts {
 		at := l.node(root)
@@ -191,6 +191,7 @@ type layout struct {
 	table *Table
 	text  []byte
 	edges []edge
+	pause func()
 }
 
 // count tells each branch how many ends there are from it on. What a branch
@@ -212,6 +213,7 @@ func (l *layout) count() {
 
 // node makes the node of a branch and everything behind it.
 func (l *layout) node(of int32) int32 {
+	l.pause()
 	b := &l.branches[of]
 	at := int32(len(l.table.nodes))
 	l.table.nodes = append(l.table.nodes, node{here: b.here, rest: b.rest, literals: b.child != none})
