@@ -40,6 +40,7 @@ type world struct {
 	front             string // where clients are served
 	registry          *prometheus.Registry
 	options           shadow.Options
+	live              atomic.Pointer[shadow.Shadow]    // the one that the proxy shows exchanges
 	isolated          atomic.Pointer[http.HandlerFunc] // where a store of its own is asked
 	isolatedAsked     atomic.Int64
 }
@@ -77,6 +78,7 @@ func (w *world) set(set ...func(*shadow.Options)) {
 	}
 	w.options = o
 	w.shadow = shadow.New(o)
+	w.live.Store(w.shadow)
 	t.Cleanup(func() { w.shadow.Close() })
 	w.proxy = proxy.New(proxy.Options{
 		Metrics: proxy.NewMetrics(w.registry), Observers: []proxy.Observer{w},
@@ -122,8 +124,8 @@ func (w *world) expect(status int) {
 }
 
 // Wants and Observe pass on to the shadow, which may be another after a restart.
-func (w *world) Wants(r *route.Route, d route.Decision) bool { return w.shadow.Wants(r, d) }
-func (w *world) Observe(x *proxy.Exchange)                   { w.shadow.Observe(x) }
+func (w *world) Wants(r *route.Route, d route.Decision) bool { return w.live.Load().Wants(r, d) }
+func (w *world) Observe(x *proxy.Exchange)                   { w.live.Load().Observe(x) }
 
 // obey changes what the proxy obeys.
 func (w *world) obey(change func(*proxy.Capability, []route.Route)) {
@@ -194,6 +196,7 @@ func (w *world) restart() {
 	w.shadow.Close()
 	w.options.Metrics = prometheus.NewRegistry()
 	w.shadow = shadow.New(w.options)
+	w.live.Store(w.shadow)
 }
 
 // kept lets what was found be kept in a file, whose path it returns.
