@@ -183,7 +183,7 @@ monolith:
   timeouts: {nobody: x}
   limits: {nobody: x}
   breaker: {nobody: x}
-paths: {nobody: x}
+  paths: {nobody: x}
 hold: {nobody: x}
 shadow: {nobody: x}
 evidence: {nobody: x}

@@ -103,7 +103,7 @@ func (f importFlags) chooser(cfg *config.Config) (*chooser, error) {
 	if len(routes) == 0 {
 		return c, nil
 	}
-	table, problems := route.Compile(routes, cfg.Paths)
+	table, problems := route.Compile(routes, cfg.Paths())
 	if len(problems) > 0 {
 		return nil, errors.New(problems[0].Text)
 	}
@@ -118,6 +118,9 @@ func (c *chooser) choose(r *http.Request) (pattern string, asks []string, wanted
 	}
 	if c.table != nil {
 		path, err := route.Canonical(r.URL.EscapedPath())
+		if err == nil {
+			path, _, err = c.table.Normal(path)
+		}
 		if err != nil {
 			return "", nil, false
 		}

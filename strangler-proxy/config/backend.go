@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"stranglerfig/strangler-proxy/route"
 )
 
 // Backend is one application.
@@ -28,6 +30,7 @@ type Backend struct {
 	// 0: none is asked, and only failing requests tell.
 	HealthInterval time.Duration
 	Build          string // path that answers the build's identity; empty: none
+	Paths          route.Profile
 }
 
 // BackendTLS says how an https:// backend and this proxy know each other. Empty
@@ -111,6 +114,7 @@ func defaultBackend() Backend {
 
 func (p *parser) backend(where string, n *yaml.Node) Backend {
 	b := defaultBackend()
+	var paths *yaml.Node
 	if where != "monolith" {
 		b.Health = "/readyz"
 	}
@@ -127,7 +131,9 @@ func (p *parser) backend(where string, n *yaml.Node) Backend {
 		"health":          p.into(where+".health", &b.Health),
 		"health_interval": p.duration(where+".health_interval", &b.HealthInterval),
 		"build":           p.into(where+".build", &b.Build),
+		"paths":           func(_, v *yaml.Node) { paths = v },
 	})
+	p.paths(where+".paths", paths, &b.Paths)
 	if len(b.URLs) > 0 {
 		b.URL = b.URLs[0]
 	} else if !p.mentions(where + ".url: ") {

@@ -35,7 +35,6 @@ type Config struct {
 	AccessLog    string // a file, "stdout" or "off"
 	Monolith     Backend
 	Capabilities []Capability // in the order of the file
-	Paths        route.Profile
 	Hold         Hold
 	Drain        time.Duration // how long SIGTERM waits for requests under way
 	Shadow       Shadow

@@ -216,12 +216,6 @@ func (p *parser) root(n *yaml.Node) {
 		"access_log":   p.into("access_log", &c.AccessLog),
 		"monolith":     mark("monolith", func(_, v *yaml.Node) { c.Monolith = p.backend("monolith", v) }),
 		"capabilities": func(_, v *yaml.Node) { p.capabilities(v) },
-		"paths": func(_, v *yaml.Node) {
-			p.each("paths", v, field{
-				"trailing_slash": p.either("paths.trailing_slash", &c.Paths.SameTrailingSlash, "distinct", "same"),
-				"case":           p.either("paths.case", &c.Paths.SameCase, "sensitive", "insensitive"),
-			})
-		},
 		"hold": func(_, v *yaml.Node) {
 			p.each("hold", v, field{
 				"requests": number(p, "hold.requests", &c.Hold.Requests), "bytes": number(p, "hold.bytes", &c.Hold.Bytes),
@@ -328,8 +322,9 @@ func (p *parser) links(n *yaml.Node) {
 func (p *parser) across() {
 	c := p.cfg
 	p.judge()
+	p.agree()
 	var problems []route.Problem
-	c.table, problems = route.CompileAside(c.AllRoutes(), c.Paths, p.pause)
+	c.table, problems = route.CompileAside(c.AllRoutes(), c.Paths(), p.pause)
 	for _, q := range problems {
 		p.problem(q.Line, q.Text, q.Hint)
 	}

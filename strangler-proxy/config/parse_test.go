@@ -283,9 +283,9 @@ func TestDigestIsTheSameByWhateverPathTheFileIsReached(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for texts that make reading or editing panic, and for edits
-// that make a good file bad.
-func FuzzParse(f *testing.F) {
+// FuzzConfig looks for texts that make reading or editing panic, for edits that
+// make a good file bad, and for good files whose routes are none.
+func FuzzConfig(f *testing.F) {
 	f.Add(small)
 	for _, pattern := range []string{"testdata/bad/*.yaml", "../../contract-tests/shop/*.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -311,6 +311,9 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("the error is %#v", err)
 			}
 			return
+		}
+		if _, problems := route.Compile(c.AllRoutes(), c.Paths()); len(problems) > 0 {
+			t.Fatalf("a good file has the problems %v", problems)
 		}
 		for _, r := range c.AllRoutes() {
 			if r.Writes {

@@ -48,7 +48,7 @@ func (k kind) backend(address string, id *identity) string {
 		text += ", protocol: h2c"
 	}
 	if k.tls {
-		text += ", tls: {ca: " + id.certificate + "}"
+		text += fmt.Sprintf(", tls: {ca: %q}", id.certificate)
 	}
 	return "{" + text + "}"
 }
@@ -57,7 +57,7 @@ func (k kind) backend(address string, id *identity) string {
 // served; what it speaks over either is found out from each connection.
 func (k kind) listener(id *identity) string {
 	if k.tls {
-		return "tls: {certificate: " + id.certificate + ", key: " + id.key + "}\n"
+		return fmt.Sprintf("tls: {certificate: %q, key: %q}\n", id.certificate, id.key)
 	}
 	return ""
 }
@@ -68,7 +68,8 @@ type application struct {
 	kind    kind
 	address string
 	served  atomic.Int64
-	cases   sync.Map // first segment of a path to http.HandlerFunc
+	cases   sync.Map     // first segment of a path to http.HandlerFunc
+	other   http.Handler // of what is no case's; nil: not found
 }
 
 func newApplication(t testing.TB, k kind, id *identity) *application {
@@ -102,6 +103,10 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segment, _, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	if h, ok := a.cases.Load(segment); ok {
 		h.(http.HandlerFunc)(w, r)
+		return
+	}
+	if a.other != nil {
+		a.other.ServeHTTP(w, r)
 		return
 	}
 	http.NotFound(w, r)

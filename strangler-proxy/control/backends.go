@@ -10,6 +10,7 @@ import (
 
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -63,8 +64,8 @@ func backendTLS(t config.BackendTLS) (*tls.Config, error) {
 func (c *Control) manners(cfg *config.Config) map[*upstream.Backend]proxy.Manners {
 	all := map[*upstream.Backend]proxy.Manners{}
 	for key, n := range namedBackends(cfg) {
-		if n.OwnHost || n.Rewrite {
-			all[c.backends[key]] = proxy.Manners{OwnHost: n.OwnHost, Rewrite: n.Rewrite}
+		if n.OwnHost || n.Rewrite || n.Paths.Parameters == route.Same {
+			all[c.backends[key]] = proxy.Manners{OwnHost: n.OwnHost, Rewrite: n.Rewrite, Parameters: n.Paths.Parameters == route.Same}
 		}
 	}
 	return all

@@ -74,6 +74,7 @@ type Control struct {
 	raw      []byte                       // the text that cfg was parsed from
 	problem  string                       // why the file on disk is not in force
 	backends map[string]*upstream.Backend // by their keys in the config
+	found    found                        // some of them, by capabilities
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
 	owners   uint64            // counts the changes of actual
@@ -372,34 +373,4 @@ func (c *Control) config() *config.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cfg
-}
-
-// sides returns both backends of a capability.
-func (c *Control) sides(capability string) (monolith, service *upstream.Backend) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cfg == nil {
-		return nil, nil
-	}
-	if p, ok := c.cfg.Capability(capability); ok {
-		service = c.backends[p.Service.Key()]
-	}
-	return c.backends[c.cfg.Monolith.Key()], service
-}
-
-// sideConfig returns what the config says about one side of a capability.
-func sideConfig(cfg *config.Config, p *config.Capability, side change.Side) config.Backend {
-	if side == change.Service {
-		return p.Service
-	}
-	return cfg.Monolith
-}
-
-// leader returns the side whose data leads, the monolith while nobody has been
-// named.
-func (c *Control) leader(capability string) change.Side {
-	if owner, known := c.proxy.Owner(capability); known {
-		return owner
-	}
-	return change.Monolith
 }

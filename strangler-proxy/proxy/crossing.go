@@ -71,7 +71,7 @@ func (c *conn) outgoing(ctx context.Context, body *inlet) *http.Request {
 	}
 	r := &http.Request{
 		Method: c.req.Method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h, Host: f.hostFor(), ContentLength: c.req.Length,
-		URL: &url.URL{Path: unescape(f.path), RawPath: f.path, RawQuery: c.req.Query, ForceQuery: c.req.HasQuery && c.req.Query == ""},
+		URL: &url.URL{Path: unescape(f.pathFor()), RawPath: f.pathFor(), RawQuery: c.req.Query, ForceQuery: c.req.HasQuery && c.req.Query == ""},
 	}
 	switch {
 	case c.body.done:

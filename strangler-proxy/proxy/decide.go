@@ -55,21 +55,27 @@ type capability struct {
 // find canonicalises the path and looks up its route.
 func (f *flight) find() error {
 	if f.asked.target == "*" && f.asked.method == http.MethodOptions {
-		f.path = "*" // which is about the whole monolith
+		f.path, f.with = "*", "*" // which is about the whole monolith
 		return nil
 	}
 	path, err := route.Canonical(f.asked.target)
 	if err != nil {
 		return err
 	}
-	f.path = path
+	if f.path, f.with, err = f.obeyed.Table.Normal(path); err != nil {
+		return err
+	}
 	if f.route, err = f.obeyed.Table.Lookup(f.question()); err != nil {
 		return err
 	}
 	if f.obeyed.Table.Len() == 0 {
 		return nil
 	}
-	return f.undisguised()
+	if err := f.undisguised(); err != nil {
+		return err
+	}
+	f.path, f.with = f.obeyed.Table.Spell(f.route, f.path, f.with)
+	return nil
 }
 
 // reasonOf says by what word a request that found no route is counted.
@@ -210,7 +216,8 @@ type flight struct {
 	told       []http1.Field // what backends are told about the client
 	obeyed     *obeyed
 	begun      time.Time
-	path       string // canonical
+	path       string // the one form that was routed
+	with       string // the same with its parameters
 	route      *route.Route
 	capability *capability
 	counted    bool // among those under way
@@ -235,6 +242,14 @@ func (f *flight) manners() Manners {
 		return Manners{}
 	}
 	return f.obeyed.Manners[f.target]
+}
+
+// pathFor is the path that the target is asked for.
+func (f *flight) pathFor() string {
+	if f.with != f.path && f.manners().Parameters {
+		return f.with
+	}
+	return f.path
 }
 
 // hostFor is the host that the target is asked for.

@@ -187,8 +187,8 @@ func (p *Proxy) reverseProxy() *httputil.ReverseProxy {
 // everything else as it came.
 func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	f := flightOf(pr.In)
-	pr.Out.URL.RawPath = f.path
-	pr.Out.URL.Path = unescape(f.path)
+	pr.Out.URL.RawPath = f.pathFor()
+	pr.Out.URL.Path = unescape(f.pathFor())
 	pr.Out.URL.RawQuery, pr.Out.URL.ForceQuery = pr.In.URL.RawQuery, pr.In.URL.ForceQuery
 	pr.Out.URL.Fragment = ""
 	pr.Out.Host = f.hostFor()

@@ -16,6 +16,9 @@ type Manners struct {
 	// Rewrite turns the backend's own name in Location and in the Domain of
 	// Set-Cookie into what the client asked for.
 	Rewrite bool
+	// Parameters sends it a path with what stands behind semicolons, where that
+	// has no part in routing.
+	Parameters bool
 }
 
 // rewrite returns the value of an answer's field as the client gets it.

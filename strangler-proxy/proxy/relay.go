@@ -334,7 +334,7 @@ func (c *conn) settle() {
 func (c *conn) appendRequest(b []byte) []byte {
 	r, f := &c.req, &c.flight
 	b = append(append(b, r.Method...), ' ')
-	b = append(b, f.path...)
+	b = append(b, f.pathFor()...)
 	if r.HasQuery {
 		b = append(append(b, '?'), r.Query...)
 	}

@@ -36,7 +36,7 @@ func TestTheTreeFindsTheSameConflictsAsHoldingEveryPairAgainstEachOther(t *testi
 				routes = append(routes, r)
 			}
 		}
-		for _, profile := range []Profile{{}, {SameTrailingSlash: true}} {
+		for _, profile := range []Profile{{}, {TrailingSlash: Same}} {
 			all := make([]*Route, len(routes))
 			for i := range routes {
 				r := routes[i]

@@ -33,37 +33,72 @@ func (t *Table) Explain(q Request) (r *Route, passed []string, err error) {
 type search struct {
 	*Table
 	request Request
+	marks   uint8     // of its path
 	doubt   error     // why it cannot be told which route is met; the search ends with it
 	passed  *[]string // where to say which routes were passed over; nil: nowhere
 }
 
 func (s *search) lookup() (*Route, error) {
 	q := &s.request
+	m := marks(q.Path)
+	s.marks = m
 	r := s.find(q.Path)
 	if s.doubt != nil {
 		return nil, s.doubt
 	}
-	if !ambiguous(q.Path) {
+	if r != nil && s.profile.Case == Refuse && (m&upper != 0 || r.capitals) && !r.spells(q.Path) {
+		return nil, couldBeRead(r.inItsCase(q.Path), r)
+	}
+	if !s.ambiguous(m) {
 		return r, nil
 	}
 	admitted := r != nil && r.EncodedSlash
-	if r != nil && !admitted && strings.Contains(q.Path, "%2F") {
+	if r != nil && !admitted && m&encoded != 0 && s.profile.EncodedSlash == Refuse {
 		return nil, fmt.Errorf("an escaped slash is ambiguous on route %q; the route may admit it with encoded_slash: true", r.ID)
 	}
-	for _, reading := range Readings(q.Path, admitted) {
-		other := s.find(reading)
+	for i, reading := range s.readings(q.Path, admitted) {
+		if i > 0 {
+			if other := s.find(reading); other != r {
+				return nil, couldBeRead(reading, other)
+			}
+		}
+		if turned := s.turned(reading); turned != "" {
+			if other := s.find(turned); other != nil && other != r && s.doubtsEnd(r, other) {
+				return nil, couldBeRead(turned, other)
+			}
+		}
 		if s.doubt != nil {
 			return nil, s.doubt
-		}
-		if other != nil && other != r {
-			return nil, fmt.Errorf("the path could be read as %s, which is route %q", reading, other.ID)
 		}
 	}
 	return r, nil
 }
 
+// doubtsEnd reports whether a path that meets a route, or none, may not be read
+// as one with another end, which meets another route: where that one says more
+// about the path. Where the two are declared alike but for their end, whoever
+// declared them tells them apart.
+func (s *search) doubtsEnd(r, other *Route) bool {
+	return r == nil || !twins(r, other) && saysMore(other, r)
+}
+
+func couldBeRead(as string, r *Route) error {
+	if r == nil {
+		return fmt.Errorf("the path could be read as %s, which meets no route", as)
+	}
+	return fmt.Errorf("the path could be read as %s, which is route %q", as, r.ID)
+}
+
+// ambiguous reports whether a path has other readings, by its marks.
+func (s *search) ambiguous(m uint8) bool {
+	p := s.profile
+	return m&doubled != 0 && p.DoubleSlash == Refuse || m&encoded != 0 && p.EncodedSlash == Refuse ||
+		m&parameter != 0 && p.Parameters == Refuse || m&hidden != 0 && p.Parameters != Distinct ||
+		(m&trailing != 0 || s.slashed) && p.TrailingSlash == Refuse
+}
+
 func (s *search) find(path string) *Route {
-	path = s.profile.apply(path)
+	path = s.profile.apply(path, s.marks&upper != 0)
 	if len(s.hosts) > 0 {
 		if root, ok := s.hosts[bareHost(s.request.Host)]; ok {
 			if r := s.walk(root, path[1:]); r != nil || s.doubt != nil {
@@ -124,7 +159,7 @@ func (s *search) step(p place, behind int, left string) *Route {
 	if r := s.first(n.here); r != nil || s.doubt != nil {
 		return r
 	}
-	if s.profile.SameTrailingSlash {
+	if s.profile.TrailingSlash == Same {
 		return s.first(n.rest)
 	}
 	return nil
@@ -202,7 +237,7 @@ func (t *Table) meets(way, path string) bool {
 				return false // nothing is no segment that a wildcard takes
 			}
 		case at == len(path):
-			return t.profile.SameTrailingSlash && way[i:] == "/"+string(anyRest)
+			return t.profile.TrailingSlash == Same && way[i:] == "/"+string(anyRest)
 		case path[at] != c:
 			return false
 		default:

@@ -82,7 +82,7 @@ func normalizeEscapes(path string) (string, error) {
 }
 
 // resolveDots removes "." and ".." segments as RFC 3986, 5.2.4 does. Empty
-// segments are kept: whether // means / is the owner's business.
+// segments are kept: whether // means / is for the profile to say.
 func resolveDots(path string) string {
 	if !strings.Contains(path, "/.") {
 		return path
@@ -110,30 +110,48 @@ func resolveDots(path string) string {
 	return "/" + strings.Join(out, "/")
 }
 
-// ambiguous reports whether a canonical path has other readings.
-func ambiguous(path string) bool {
-	return strings.Contains(path, "//") || strings.IndexByte(path, ';') >= 0 || strings.Contains(path, "%3B") || strings.Contains(path, "%2F")
-}
-
-// Readings returns the other paths that some stack would take a canonical path
-// for: escaped slashes decoded (unless keepSlashes says that they are part of
-// their segment), parameters after ';' cut off, doubled slashes merged, in any
-// order and combination. A request whose reading meets an owned route, while
-// the path itself meets another or none, would slip past that route's owner.
-func Readings(path string, keepSlashes bool) []string {
-	readings := []func(string) string{cutParameters, mergeSlashes, decodeSlashes}
-	if keepSlashes {
-		readings = readings[:2]
+// readings returns a normal path and the others that some stack would take it
+// for, where it is not known how the applications read it: escaped slashes
+// decoded (unless keepSlashes says that they are part of their segment),
+// parameters after ';' cut off, doubled slashes merged, in any order and
+// combination. A request whose reading meets an owned route, while the path
+// itself meets another or none, would slip past that route's owner.
+func (t *Table) readings(path string, keepSlashes bool) []string {
+	var ways []func(string) string
+	p := t.profile
+	if p.Parameters != Distinct {
+		ways = append(ways, cutParameters)
+	}
+	if p.DoubleSlash != Distinct { // other readings may double slashes
+		ways = append(ways, mergeSlashes)
+	}
+	if p.EncodedSlash == Refuse && !keepSlashes {
+		ways = append(ways, decodeSlashes)
 	}
 	all := []string{path}
 	for i := 0; i < len(all); i++ {
-		for _, reading := range readings {
-			if next := resolveDots(reading(all[i])); !slices.Contains(all, next) {
+		for _, way := range ways {
+			if next := resolveDots(way(all[i])); !slices.Contains(all, next) {
 				all = append(all, next)
 			}
 		}
 	}
-	return all[1:]
+	return all
+}
+
+// turned returns a path, of which it is not known how the applications read the
+// end, without the slash at its end, or with one where that
+// could meet a route; "" where there is no such path.
+func (t *Table) turned(path string) string {
+	switch {
+	case path == "/" || t.profile.TrailingSlash != Refuse:
+		return ""
+	case path[len(path)-1] == '/':
+		return bare(path)
+	case t.slashed:
+		return path + "/"
+	}
+	return ""
 }
 
 func decodeSlashes(path string) string { return strings.ReplaceAll(path, "%2F", "/") }

@@ -1,7 +1,6 @@
 package route_test
 
 import (
-	"net/url"
 	"strings"
 	"testing"
 
@@ -85,39 +84,4 @@ func TestCanonicalRefusesWhatStacksReadDifferently(t *testing.T) {
 			t.Errorf("Canonical(%.40q): %v; want it to say %q", path, err, want)
 		}
 	}
-}
-
-// FuzzCanonical looks for paths whose canonical form is not stable, holds a
-// dot segment or an escape it should not, or would not be sent as it is.
-func FuzzCanonical(f *testing.F) {
-	for _, seed := range []string{
-		"/", "/a/../b", "/%2e%2E/%2e", "/a%2Fb;c=%3B//d", "/%25%32%65", "/\xff\xfe", "/%fF", "/{x}%7c", "/a/%2e%2e%2fb", "//..//", "/.%2e/./..",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		once, err := route.Canonical(path)
-		if err != nil {
-			return
-		}
-		twice, err := route.Canonical(once)
-		if err != nil && len(once) <= route.MaxPath {
-			t.Fatalf("%q became %q, which is refused: %v", path, once, err)
-		}
-		if err == nil && twice != once {
-			t.Fatalf("%q became %q and then %q", path, once, twice)
-		}
-		for _, segment := range strings.Split(once, "/") {
-			if segment == "." || segment == ".." {
-				t.Fatalf("%q became %q, which has dot segments", path, once)
-			}
-		}
-		decoded, err := url.PathUnescape(once)
-		if err != nil {
-			t.Fatalf("%q became %q: %v", path, once, err)
-		}
-		if sent := (&url.URL{Path: decoded, RawPath: once}).EscapedPath(); sent != once {
-			t.Fatalf("%q became %q but would be sent as %q", path, once, sent)
-		}
-	})
 }

@@ -203,10 +203,10 @@ func TestRoutesThatNothingReachesAreShadowed(t *testing.T) {
 	}{
 		{route.Profile{}, []string{"GET /a/{rest...}", "GET /a/{$}", "GET /a/{x}", "GET /a/{x}/{more...}"}, "GET /a/{rest...}"},
 		{route.Profile{}, []string{"GET /a/{rest...} cookie:b", "GET /a/{$}", "GET /a/{x}", "GET /a/{x}/{more...}"}, "GET /a/{rest...} cookie:b"},
-		{route.Profile{}, []string{"GET /a/{rest...}", "GET /a/{$}", "GET /a/{x} cookie:b", "GET /a/{x}/{more...}"}, ""},
+		{apart, []string{"GET /a/{rest...}", "GET /a/{$}", "GET /a/{x} cookie:b", "GET /a/{x}/{more...}"}, ""},
 		{route.Profile{}, []string{"GET /a/{rest...}", "GET /a/{x}", "GET /a/{x}/{more...}"}, ""},
 		{route.Profile{}, []string{"GET /a/{rest...}", "HEAD /a/{$}", "GET /a/{x}", "GET /a/{x}/{more...}"}, ""},
-		{route.Profile{SameTrailingSlash: true}, []string{"GET /a/{rest...}", "GET /a", "GET /a/{x}", "GET /a/{x}/{more...}"}, "GET /a/{rest...}"},
+		{route.Profile{TrailingSlash: route.Same}, []string{"GET /a/{rest...}", "GET /a", "GET /a/{x}", "GET /a/{x}/{more...}"}, "GET /a/{rest...}"},
 		{route.Profile{}, []string{"GET /files%2Fa"}, "GET /files%2Fa"},
 		{route.Profile{}, []string{"GET /a;b", "GET /a"}, "GET /a;b"},
 		{route.Profile{}, []string{"/{rest...}", "GET /a/{id}", "GET shop/a/{id}", "/a/{id}/b header:X=1 query:a%3D=%26 cookie:c=d"}, ""},

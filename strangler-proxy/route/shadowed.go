@@ -61,7 +61,7 @@ const unheardOf = "any~thing~else"
 // witnesses returns the paths that stand for all that meet a route.
 func (t *Table) witnesses(r *Route) []string {
 	var path strings.Builder
-	for _, s := range r.segments {
+	for _, s := range r.declared {
 		switch s.kind {
 		case literal:
 			path.WriteString("/" + s.text)
@@ -77,7 +77,7 @@ func (t *Table) witnesses(r *Route) []string {
 // below returns the paths that stand for all below one.
 func (t *Table) below(path string) []string {
 	var all []string
-	if t.profile.SameTrailingSlash && path != "" {
+	if t.profile.TrailingSlash == Same && path != "" {
 		all = append(all, path)
 	}
 	all = append(all, path+"/")

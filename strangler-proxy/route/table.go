@@ -27,7 +27,9 @@ type Route struct {
 
 	Line     int // in the file it was declared in
 	host     string
-	segments []segment
+	segments []segment // as the table is keyed by them
+	declared []segment // of a table
+	capitals bool      // a literal has letters in upper case
 }
 
 // segment is one part of a pattern: a literal, {name}, or {name...}.
@@ -143,37 +145,6 @@ func parsePattern(path string) ([]segment, error) {
 	return all, nil
 }
 
-// Profile says which differences in a path the backends do not see.
-type Profile struct {
-	SameTrailingSlash bool // /a/ is /a
-	SameCase          bool // /A is /a
-}
-
-// apply brings a canonical path into the form that the table is keyed by.
-func (p Profile) apply(path string) string {
-	if p.SameCase {
-		path = strings.ToLower(path)
-	}
-	if p.SameTrailingSlash && len(path) > 1 {
-		path = strings.TrimSuffix(path, "/")
-	}
-	return path
-}
-
-// segments brings a pattern into the form that the table is keyed by.
-func (p Profile) segments(all []segment) []segment {
-	out := slices.Clone(all)
-	for i, s := range out {
-		if s.kind == literal && p.SameCase {
-			out[i].text = strings.ToLower(s.text)
-		}
-	}
-	if last := len(out) - 1; p.SameTrailingSlash && last > 0 && out[last] == (segment{kind: literal}) {
-		out = out[:last] // "/a/{$}" is "/a"
-	}
-	return out
-}
-
 // Table is a compiled, immutable set of routes. Looking up costs one step for
 // each path segment at which routes part, whatever the number of routes.
 //
@@ -191,6 +162,7 @@ type Table struct {
 	routes   []Route // in the order they were declared
 	asks     bool    // some route has predicates
 	depth    int     // segments of the longest route
+	slashed  bool    // some route meets paths that end with a slash
 }
 
 // node is a place where routes part.

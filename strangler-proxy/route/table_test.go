@@ -12,6 +12,10 @@ import (
 )
 
 // compile builds a table of routes by their IDs; all belong to the service.
+// apart is the profile of applications that tell everything apart that is spelled
+// differently in routes.
+var apart = route.Profile{TrailingSlash: route.Distinct, Case: route.Distinct}
+
 func compile(t testing.TB, profile route.Profile, ids ...string) *route.Table {
 	t.Helper()
 	table, problems := route.Compile(declaredAll(t, ids), profile)
@@ -122,7 +126,7 @@ func TestHarmlessPathsAreNotRefused(t *testing.T) {
 }
 
 func TestTheNarrowestRouteWins(t *testing.T) {
-	table := compile(t, route.Profile{},
+	table := compile(t, apart,
 		"/", "GET /invoices", "/invoices/", "GET /invoices/{id}", "GET /invoices/new", "POST /invoices/{id}", "GET /invoices/{id}/page",
 		"GET /{$}", "GET /files/{path...}", "HEAD /files/{path...}", "/docs/", "/docs/{$}", "GET admin.shop/invoices/{id}", "GET admin.shop/")
 	for _, row := range []struct{ method, host, path, want string }{
@@ -170,7 +174,7 @@ func TestWithoutARouteOfEverythingOtherPathsMeetNone(t *testing.T) {
 }
 
 func TestAProfileWidensRoutesToWhatTheBackendsTakeForTheSame(t *testing.T) {
-	same := route.Profile{SameTrailingSlash: true, SameCase: true}
+	same := route.Profile{TrailingSlash: route.Same, Case: route.Same}
 	table := compile(t, same, "GET /Invoices/{id}", "GET /files/", "GET /products/{$}", "GET /{$}", "GET /caf%C3%A9")
 	for path, want := range map[string]string{
 		"/invoices/7":     "GET /Invoices/{id}",
@@ -200,10 +204,10 @@ func TestAProfileWidensRoutesToWhatTheBackendsTakeForTheSame(t *testing.T) {
 
 func TestRoutesThatAProfileMakesTheSameConflict(t *testing.T) {
 	for _, ids := range [][]string{{"GET /invoices", "GET /Invoices"}, {"GET /invoices", "GET /invoices/{$}"}, {"GET /A/{id}", "GET /a/{name}"}} {
-		if _, problems := route.Compile(declaredAll(t, ids), route.Profile{}); len(problems) > 0 {
+		if _, problems := route.Compile(declaredAll(t, ids), apart); len(problems) > 0 {
 			t.Errorf("%q, all distinct: %+v", ids, problems)
 		}
-		if _, problems := route.Compile(declaredAll(t, ids), route.Profile{SameCase: true, SameTrailingSlash: true}); len(problems) != 1 {
+		if _, problems := route.Compile(declaredAll(t, ids), route.Profile{Case: route.Same, TrailingSlash: route.Same}); len(problems) != 1 {
 			t.Errorf("%q, the same to the backends: %+v; want one problem", ids, problems)
 		}
 	}
@@ -333,7 +337,7 @@ func TestPrecedenceIsThatOfServeMux(t *testing.T) {
 		for _, p := range patterns {
 			mux.Handle(p, named(p))
 		}
-		table := compile(t, route.Profile{}, patterns...)
+		table := compile(t, apart, patterns...)
 		for range 30 {
 			method := []string{"GET", "HEAD", "POST", "PUT"}[random.IntN(4)]
 			host := []string{"a.example", "b.example:80", "c.example"}[random.IntN(3)]

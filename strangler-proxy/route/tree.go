@@ -3,6 +3,7 @@ package route
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 )
 
 // tree is the routes by their segments, as they were put in: what conflicts are
@@ -35,7 +36,8 @@ func newTree(routes []Route, profile Profile, pause func()) *tree {
 	segments := 0
 	for i := range t.routes {
 		r := &t.routes[i]
-		r.segments = profile.segments(r.segments)
+		r.declared, r.segments = r.segments, profile.segments(r.segments)
+		r.capitals = slices.ContainsFunc(r.declared, func(s segment) bool { return strings.ToLower(s.text) != s.text })
 		segments += len(r.segments)
 		r.sayOwner()
 		// One text for each method, so that comparing it touches one place.
@@ -169,6 +171,9 @@ func (t *tree) table(pause func()) *Table {
 		t.routes[i].place = int32(i)
 		made.asks = made.asks || len(t.routes[i].predicates) > 0
 		made.depth = max(made.depth, len(t.routes[i].segments))
+		if last := t.routes[i].declared[len(t.routes[i].declared)-1]; last.kind == rest || last == (segment{kind: literal}) {
+			made.slashed = true
+		}
 	}
 	l := layout{tree: t, table: made, pause: pause}
 	l.count()

@@ -34,6 +34,9 @@ func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span)
 }
 
 func (s *Shadow) send(b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, time.Duration, error) {
+	if b.Raw() && !span.Recording() {
+		return s.sendBare(b, x)
+	}
 	ctx, cancel := s.asking()
 	defer cancel()
 	target := b.URL.String() + x.Path

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -17,13 +18,38 @@ var ErrBusy = errors.New("the backend has more than half as much to do as it may
 // endpoint out and is in nobody's statistics, so that a mirrored request that
 // the backend cannot bear harms nobody but itself.
 func (b *Backend) Aside(r *http.Request) (*http.Response, error) {
-	switch {
-	case 2*b.inFlight.Load() > int64(b.o.Limits.Requests), 2*b.connections.Load() > int64(b.o.Limits.Connections):
-		return nil, &NotSentError{ErrBusy}
-	case b.breaker.state() != Closed:
-		return nil, &NotSentError{ErrOpen}
+	if err := b.spare(); err != nil {
+		return nil, err
 	}
 	e := b.pick(time.Now())
 	r.URL.Scheme, r.URL.Host = e.url.Scheme, e.url.Host
 	return b.transport.Load().RoundTrip(r)
+}
+
+// AsideConn does what Aside does, over a connection of the caller's own, where
+// the backend speaks HTTP/1.1, see [Backend.Raw].
+func (b *Backend) AsideConn(ctx context.Context, now time.Time) (*Conn, error) {
+	if err := b.spare(); err != nil {
+		return nil, err
+	}
+	e := b.pick(now)
+	if c := b.reuse(e, now); c != nil {
+		return c, nil
+	}
+	if !b.takeSlot() {
+		return nil, &NotSentError{ErrBusy}
+	}
+	return b.connect(ctx, e)
+}
+
+// spare says why the backend has nothing left over for those whom nobody waits
+// for.
+func (b *Backend) spare() error {
+	switch {
+	case 2*b.inFlight.Load() > int64(b.o.Limits.Requests), 2*b.connections.Load() > int64(b.o.Limits.Connections):
+		return &NotSentError{ErrBusy}
+	case b.breaker.state() != Closed:
+		return &NotSentError{ErrOpen}
+	}
+	return nil
 }
