@@ -263,6 +263,9 @@ func (s *Shadow) drop(r *route.Route, d Direction, why Reason) {
 
 // count files what was found.
 func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
+	if f.verdict == Mismatch && d != Isolated && s.excused(x, f) {
+		f.verdict = Noise // it was learned only while this was being compared
+	}
 	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	differences, example := s.redacted(x, d, f)
 	judged := s.o.Judged(x.Route.Capability, x.Route.ID)
@@ -329,6 +332,12 @@ func (s *Shadow) excuses(capability, routeID string, status int) match.Rules {
 		return match.Rules{}
 	}
 	return rules(routeID, status)
+}
+
+// excused reports whether a mismatch is one no more by what is known now.
+func (s *Shadow) excused(x *proxy.Exchange, f finding) bool {
+	rules := s.excuses(x.Route.Capability, x.Route.ID, f.expected.Status)
+	return !rules.Empty() && len(differences(f.expected, f.actual, rules)) == 0
 }
 
 // Forget starts the counts of a capability anew.
