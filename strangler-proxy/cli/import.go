@@ -262,7 +262,7 @@ func (f importFlags) target(c contract.Contract) (string, error) {
 }
 
 func (e *env) tellImport(out string, im importing) {
-	warnings := verify.Contradictions(im.result)
+	warnings := append(verify.Contradictions(im.result), verify.Leniencies(im.result)...)
 	if e.json {
 		e.print(struct {
 			Contract     string `json:"contract"`
