@@ -16,7 +16,6 @@ import (
 type walk struct {
 	learner *Learner
 	subject subject
-	lag     time.Duration
 	path    match.Path
 	flips   map[*place]*flip
 }
