@@ -60,6 +60,7 @@ func (s *story) chapters(ctx context.Context) error {
 		{"record live traffic and distil a contract from it", s.record},
 		{"prepare, copy and follow billing's data", s.moveData("billing")},
 		{"prove the contract on both sides", s.prove},
+		{"learn how the monolith differs from itself", s.calibrate},
 		{"shadow billing's reads", s.shadowReads("billing")},
 		{"canary billing's reads", s.canary},
 		{"rehearse the cutover", s.rehearse},
@@ -168,6 +169,12 @@ func (s *story) prove(ctx context.Context) error {
 	}
 	pair := fmt.Sprintf("monolith=http://%s,service=http://%s", s.w.Addr.ScratchMonolith, s.w.Addr.ScratchBilling)
 	return s.do(ctx, "contract", "verify", "billing", "--unsafe", "--states", "--effects", databases, "--target", pair, "-H", "Authorization: Bearer ${SHOP_TOKEN}")
+}
+
+// calibrate finds out what of the monolith's answers is its own noise, so that
+// the shadow does not take it for a difference.
+func (s *story) calibrate(ctx context.Context) error {
+	return s.do(ctx, "shadow", "calibrate", "billing", "--for", "3s")
 }
 
 func (s *story) shadowReads(capability string) func(context.Context) error {
@@ -353,4 +360,22 @@ func (s *story) writeEnough(ctx context.Context) error {
 	}
 }
 
-func (s *story) playbook(ctx context.Context) error { return s.do(ctx, "playbook") }
+// playbook shows where everything stands, and what the reads said that were
+// mirrored back to the monolith while it followed.
+func (s *story) playbook(ctx context.Context) error {
+	found, err := s.shadows(ctx, "billing")
+	if err != nil {
+		return err
+	}
+	back := shadowCount{}
+	for _, n := range found.Routes {
+		if n.Direction == "reverse" {
+			back.Compared += n.Compared
+			back.Mismatched += n.Mismatched
+		}
+	}
+	s.shadow.Compared += back.Compared
+	s.shadow.Mismatched += back.Mismatched
+	fmt.Fprintf(s.out, "  %d of the service's answers compared with the monolith's, which follows; %d differ\n", back.Compared, back.Mismatched)
+	return s.do(ctx, "playbook")
+}
