@@ -36,6 +36,8 @@ func TestWhatPactHasNoWordForBecomesTheNearestAndIsListed(t *testing.T) {
 		{`{"match":"notEmpty"}`, same, `{"match":"type"}`, "", "notEmpty: any value of the example's type"},
 		{`{"match":"semver"}`, same, `{"match":"regex","regex":"\\d+\\.\\d+\\.\\d+(?:-[0-9A-Za-z.-]+)?(?:\\+[0-9A-Za-z.-]+)?"}`, "", ""},
 		{`{"match":"eachKey","rules":[{"match":"regex","regex":"a+"}]}`, same, `{"match":"values"}`, "", "eachKey: members of any name"},
+		{`{"match":"id"}`, `{"match":"type"}`, `{"match":"type"}`, "id: any value", "id: any value"},
+		{`{"match":"moment","tolerance":1}`, `{"match":"type"}`, `{"match":"type"}`, "moment: any value", "moment: any value"},
 		{`{"match":"absent"}`, ``, ``, "absent: nothing", "absent: nothing"},
 	} {
 		t.Run(c.ours, func(t *testing.T) {

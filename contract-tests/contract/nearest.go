@@ -33,7 +33,8 @@ func nearest(m match.Matcher, version int, example any) (near match.Matcher, ok 
 			return near, true, ""
 		}
 		return match.Matcher{Kind: match.Type}, true, "any value of the example's type"
-	case match.ID:
+	}
+	if m.Kind.Ours() {
 		return match.Matcher{Kind: match.Type}, true, "any value of the example's type"
 	}
 	if version == 4 || !slices.Contains(later, m.Kind) {

@@ -57,6 +57,12 @@ func TestAnExpressionThatNeverEndsIsGivenUp(t *testing.T) {
 	if err := m.Match("a", "aab"); err != nil {
 		t.Error(err)
 	}
+	for range 5 {
+		err = m.Match("a", strings.Repeat("a", 40))
+	}
+	if err = m.Match("a", "aab"); err == nil || !strings.Contains(err.Error(), "not tried any more") {
+		t.Errorf("after five texts that took too long: %v", err)
+	}
 }
 
 func TestRulesOfRequestsAndMessagesAreRead(t *testing.T) {

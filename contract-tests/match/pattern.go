@@ -3,6 +3,7 @@ package match
 import (
 	"fmt"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/dlclark/regexp2"
@@ -17,11 +18,16 @@ import (
 type pattern struct {
 	linear       *regexp.Regexp
 	backtracking *regexp2.Regexp
+	late         atomic.Int32 // how often, one time after another, it took too long
 }
 
 // patience is how long a backtracking expression may look at one text. One
 // that takes longer does not match, and the mismatch says so.
 const patience = 100 * time.Millisecond
+
+// tries is how many texts one after another an expression may take too long
+// for. Then it is not tried any more, or a list of a thousand would take minutes.
+const tries = 5
 
 func newPattern(expression string) (*pattern, error) {
 	whole := `\A(?:` + expression + `)\z`
@@ -46,10 +52,15 @@ func (p *pattern) matches(text string) (bool, error) {
 	if p.linear != nil {
 		return p.linear.MatchString(text), nil
 	}
+	if p.late.Load() >= tries {
+		return false, fmt.Errorf("the expression took longer than %s for %d texts, and is not tried any more", patience, tries)
+	}
 	ok, err := p.backtracking.MatchString(text)
 	if err != nil {
+		p.late.Add(1)
 		return false, fmt.Errorf("the expression took longer than %s", patience)
 	}
+	p.late.Store(0)
 	return ok, nil
 }
 
@@ -59,6 +70,9 @@ func (p *pattern) group(text string) (string, bool) {
 	if p.linear != nil {
 		groups := p.linear.FindStringSubmatch(text)
 		return first(groups, text), groups != nil
+	}
+	if ok, err := p.matches(text); err != nil || !ok {
+		return "", false
 	}
 	m, err := p.backtracking.FindStringMatch(text)
 	if err != nil || m == nil {

@@ -186,7 +186,8 @@ func readNamed(category string, data json.RawMessage, spell func(string) string)
 }
 
 // plainName is the name in a key: X-Tag of X-Tag, $.X-Tag, $['X-Tag'],
-// X-Tag[0] and X-Tag[*]. The values of one name share its rules.
+// X-Tag[0] and X-Tag[*]. The values of one name share its rules. A parameter may
+// be called tag[], which is no index.
 func plainName(key string) string {
 	if strings.HasPrefix(key, "$.") || strings.HasPrefix(key, "$[") {
 		if path, err := ParsePath(key); err == nil && path[0].kind == field {
@@ -194,7 +195,7 @@ func plainName(key string) string {
 		}
 	}
 	name, rest, indexed := strings.Cut(key, "[")
-	if indexed && (rest == "*]" || strings.Trim(rest, "0123456789") == "]") {
+	if indexed && (rest == "*]" || len(rest) > 1 && strings.Trim(rest, "0123456789") == "]") {
 		return name
 	}
 	return key

@@ -107,3 +107,57 @@ func TestWhatWasNotCapturedLeavesTheRestUnexercisedAndSaysWhy(t *testing.T) {
 		t.Errorf("what hangs on it: %+v", i)
 	}
 }
+
+// TestAnIdentifierStandsForTheSameOneThroughoutAChain: the service may number
+// owners as it likes, and must not mix them up.
+func TestAnIdentifierStandsForTheSameOneThroughoutAChain(t *testing.T) {
+	owner, err := match.ParsePath("$.owner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := match.Rules{}.WithBody(owner, match.Matcher{Kind: match.ID, Scope: "owner"})
+	c := chained(t)
+	c.Interactions = c.Interactions[1:]
+	for n := range c.Interactions {
+		response := &c.Interactions[n].Response
+		response.Body = []byte(strings.Replace(string(response.Body), "{", `{"owner":1,`, 1))
+		response.Rules = response.Rules.Join(owned)
+	}
+	side := func(name string, first, created, seen int64) verify.Target {
+		inner := numbering(t, name, first, func(id string) string {
+			return fmt.Sprintf(`{"owner":%d,"thing":%s,"colour":"red"}`, seen, id)
+		})
+		return served(t, name, func(w http.ResponseWriter, r *http.Request) {
+			request, err := http.NewRequestWithContext(r.Context(), r.Method, inner.BaseURL+r.URL.Path, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			answer, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer answer.Body.Close()
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			if r.Method == "POST" {
+				body = []byte(strings.Replace(string(body), "{", fmt.Sprintf(`{"owner":%d,`, created), 1))
+				w.Header().Set("Location", answer.Header.Get("Location"))
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(answer.StatusCode)
+			w.Write(body)
+		})
+	}
+	report := run(t, verify.Options{Contract: c, Unsafe: true, Targets: []verify.Target{side("monolith", 7, 1, 1), side("service", 30, 500, 500)}})
+	if report.Passed != 2 {
+		t.Errorf("consistently numbered: %+v", report)
+	}
+	report = run(t, verify.Options{Contract: c, Unsafe: true, Targets: []verify.Target{side("monolith", 7, 1, 1), side("service", 30, 500, 501)}})
+	if look := report.Interactions[0]; look.Verdict != verify.Differs || len(look.Parity) != 1 || look.Parity[0].Fingerprint() != "identity $.body.owner" {
+		t.Errorf("%+v", look)
+	}
+}

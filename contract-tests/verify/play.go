@@ -12,8 +12,19 @@ import (
 	"stranglerfig/contract-tests/match"
 )
 
+// identifiers are what a chain learns of the identifiers that each target has
+// for the reference's. Interactions that no chain ties together may be about
+// other data, and share none.
+func (r *runner) identifiers() []*compare.Bijection {
+	ids := make([]*compare.Bijection, len(r.Targets))
+	for n := range ids {
+		ids[n] = compare.NewBijection(0)
+	}
+	return ids
+}
+
 // interaction plays one interaction on all targets.
-func (r *runner) interaction(ctx context.Context, i contract.Interaction) Interaction {
+func (r *runner) interaction(ctx context.Context, i contract.Interaction, ids []*compare.Bijection) Interaction {
 	out := Interaction{Key: i.Key, Description: i.Description, Route: i.Route, Weight: i.Weight, Pending: i.Pending,
 		Request: i.Request.Method + " " + i.Request.Path}
 	if !r.Unsafe && !safe(i.Request.Method) {
@@ -37,7 +48,7 @@ func (r *runner) interaction(ctx context.Context, i contract.Interaction) Intera
 		for n := range r.Targets {
 			out.Results = append(out.Results, r.result(ctx, n, i, now))
 		}
-		r.judge(&out, i)
+		r.judge(&out, i, ids)
 		if out.Verdict != Differs || look == looks || !safe(i.Request.Method) || !pause(ctx) {
 			out.exhibit(i.Response)
 			return out
@@ -112,7 +123,7 @@ func (r *runner) ask(ctx context.Context, n int, i contract.Interaction, values 
 }
 
 // judge reaches the interaction's verdict from its results.
-func (r *runner) judge(i *Interaction, from contract.Interaction) {
+func (r *runner) judge(i *Interaction, from contract.Interaction, ids []*compare.Bijection) {
 	for _, one := range i.Results {
 		if one.Error != "" {
 			i.Verdict = Unreachable
@@ -132,7 +143,7 @@ func (r *runner) judge(i *Interaction, from contract.Interaction) {
 		i.Verdict = ContractWrong
 	default:
 		i.Verdict = Evidence
-		r.parity(i, from)
+		r.parity(i, from, ids)
 	}
 }
 
@@ -142,15 +153,16 @@ func honoured(results []Result) bool {
 }
 
 // parity compares each service's answer with the reference's. Fields that a
-// rule covers may differ within it, unless the comparison is strict.
-func (r *runner) parity(i *Interaction, from contract.Interaction) {
+// rule covers may differ within it, unless the comparison is strict; what a rule
+// calls an identifier must stand for the same one throughout the chain.
+func (r *runner) parity(i *Interaction, from contract.Interaction, ids []*compare.Bijection) {
 	rules := from.Response.Rules
 	if r.Strict {
 		rules = match.Rules{}
 	}
 	for n := 1; n < len(i.Results); n++ {
 		other := r.aligned(n, from, i.Results[n].answer)
-		i.Parity = append(i.Parity, compare.Responses(i.Results[0].answer, other, rules, compare.Options{Mode: compare.Exact})...)
+		i.Parity = append(i.Parity, compare.Responses(i.Results[0].answer, other, rules, compare.Options{Mode: compare.Exact, IDs: ids[n]})...)
 	}
 	if len(i.Parity) > 0 {
 		i.Verdict = Differs

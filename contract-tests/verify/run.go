@@ -44,8 +44,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	for _, chain := range chains {
 		group.Go(func() error {
+			ids := r.identifiers()
 			for _, n := range chain {
-				report.Interactions[n] = r.interaction(ctx, o.Contract.Interactions[n])
+				report.Interactions[n] = r.interaction(ctx, o.Contract.Interactions[n], ids)
 			}
 			return nil
 		})

@@ -121,8 +121,13 @@ func (f importFlags) check() error {
 	return nil
 }
 
+// aboutMessages reports whether a contract was refused for what is not HTTP.
+func aboutMessages(err error) bool {
+	return strings.Contains(err.Error(), "(accepted: Synchronous/HTTP)")
+}
+
 func hintOf(err error) string {
-	if strings.Contains(err.Error(), "(accepted: Synchronous/HTTP)") {
+	if aboutMessages(err) {
 		return "nothing was written; --skip-messages leaves out what is not about HTTP"
 	}
 	return "nothing was written"

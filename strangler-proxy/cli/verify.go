@@ -130,7 +130,11 @@ func contractOf(p *config.Capability, path string) (contract.Contract, string, e
 	case errors.Is(err, os.ErrNotExist):
 		return c, path, &api.Error{Text: "the contract " + path + " does not exist", Hint: fmt.Sprintf("strangler contract record %s --out %s", p.Name, path), Code: api.ExitNotEnough}
 	case err != nil:
-		return c, path, &api.Error{Text: err.Error(), Hint: "repair the file; nothing was sent", Code: api.ExitNo}
+		hint := "repair the file; nothing was sent"
+		if aboutMessages(err) {
+			hint = "nothing was sent; leave out what is not about HTTP: strangler contract import " + path + " --skip-messages --out FILE"
+		}
+		return c, path, &api.Error{Text: err.Error(), Hint: hint, Code: api.ExitNo}
 	}
 	return c, path, nil
 }

@@ -36,8 +36,9 @@ const (
 	rhythm   = 2 * time.Millisecond
 )
 
-// newWard starts the load; it ends, at the latest, with the test.
-func newWard(t testing.TB, pause time.Duration) *ward {
+// newWard starts the load on a service that speaks a protocol; it ends, at the
+// latest, with the test.
+func newWard(t testing.TB, protocol string, pause time.Duration) *ward {
 	t.Helper()
 	w := &ward{t: t, service: newAiling(t), pause: pause, acked: map[string]bool{}, sent: map[string]bool{}}
 	monolith := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -54,13 +55,20 @@ func newWard(t testing.TB, pause time.Duration) *ward {
 	w.front = startProcess(t, fmt.Sprintf(`monolith: {url: %s}
 capabilities:
   billing:
-    service: {url: "http://%s", health: "", build: "", timeouts: {answer: 3s}, breaker: {failures: %d, pause: %s}}
+    service: {url: "http://%s", protocol: %s, health: "", build: "", timeouts: {answer: 3s}, breaker: {failures: %d, pause: %s}}
     waive: [{gate: contract, reason: none is needed here, by: the test, until: 2099-01-01}, {gate: shadow, reason: none is needed here, by: the test, until: 2099-01-01}]
     routes:
       GET /read: service
       POST /write: service
-`, monolith.URL, w.service.address, failures, pause))
-	ctx, cancel := context.WithCancel(t.Context())
+`, monolith.URL, w.service.address, protocol, failures, pause))
+	w.begin()
+	return w
+}
+
+// begin starts the load.
+func (w *ward) begin() {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
 	var load sync.WaitGroup
 	for range readers {
 		load.Go(func() { w.each(ctx, w.read) })
@@ -78,10 +86,9 @@ capabilities:
 		cancel()
 		load.Wait()
 	})
-	t.Cleanup(w.stop)
+	w.t.Cleanup(w.stop)
 	w.reaches("reads by the service", &w.fromService, 100)
 	w.reaches("writes", &w.written, 20)
-	return w
 }
 
 // each does something again and again, not as fast as it can.
@@ -167,8 +174,19 @@ func (w *ward) recovers() {
 // at most, and there if its client was told so.
 func (w *ward) writesHappenedOnce() {
 	w.t.Helper()
+	w.happenedOnceAt(w.service)
+}
+
+// happenedOnceAt does the same for a service of several processes.
+func (w *ward) happenedOnceAt(all ...*ailing) {
+	w.t.Helper()
 	w.stop()
-	got := w.service.got()
+	got := map[string]int{}
+	for _, p := range all {
+		for id, times := range p.got() {
+			got[id] += times
+		}
+	}
 	for id, times := range got {
 		if times > 1 || !w.sent[id] {
 			w.t.Errorf("%q was got %d times by the service", id, times)
@@ -187,7 +205,7 @@ func (w *ward) writesHappenedOnce() {
 	}
 }
 
-// noReadFailed checks that fewer reads failed than the breaker needs to open,
+// readsFailed checks that fewer reads failed than the breaker needs to open,
 // or none where the monolith could stand in for each.
 func (w *ward) readsFailed(most int64) {
 	w.t.Helper()
@@ -212,6 +230,7 @@ const (
 // isBounded checks that an illness has left nothing behind.
 func (w *ward) isBounded(before size) {
 	w.t.Helper()
+	w.front.holdsNoMore(w.t, readers+writers, readers+writers, streamMemory)
 	eventually(w.t, "the proxy lets go of what the illness took", func() bool {
 		now := w.size()
 		return now.heap < before.heap+heapBound && now.goroutines < before.goroutines+restBound && now.files < before.files+restBound

@@ -24,6 +24,8 @@ import (
 type call struct {
 	*grpc.ClientConn
 	server *greeter
+	front  *front
+	yaml   string // of the front
 }
 
 // TestGRPC runs gRPC's own client and server with the proxy in between.
@@ -196,7 +198,8 @@ func newCall(t testing.TB, listener, backend kind) *call {
 			t.Error(err)
 		}
 	})
-	f := start(t, listener.listener(id)+"monolith: "+backend.backend(l.Addr().String(), id)+"\n")
+	yaml := listener.listener(id) + "monolith: " + backend.backend(l.Addr().String(), id) + "\n"
+	f := start(t, yaml)
 	secured := insecure.NewCredentials()
 	if listener.tls {
 		secured = credentials.NewTLS(&tls.Config{RootCAs: id.pool})
@@ -206,7 +209,7 @@ func newCall(t testing.TB, listener, backend kind) *call {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &call{conn, g}
+	return &call{conn, g, f, yaml}
 }
 
 // ask makes a call with one message each way.

@@ -19,15 +19,17 @@ const soon = 100 * time.Millisecond
 
 // TestUnderLoad has services fall ill in every way under reads and writes.
 func TestUnderLoad(t *testing.T) {
-	for name, illness := range map[string]func(t testing.TB){
+	for name, illness := range map[string]func(t testing.TB, protocol string){
 		"the service is killed and comes back": killed, "the service hangs": hung, "the service is slow": slow, "the service breaks its answers off": resetting,
 	} {
-		check(t, name, illness)
+		for _, protocol := range []string{"http/1.1", "h2c"} {
+			check(t, name+" over "+strings.ReplaceAll(protocol, "/", " "), func(t testing.TB) { illness(t, protocol) })
+		}
 	}
 }
 
-func killed(t testing.TB) {
-	w := newWard(t, soon)
+func killed(t testing.TB, protocol string) {
+	w := newWard(t, protocol, soon)
 	before := w.size()
 	for range 2 {
 		w.service.process.Kill()
@@ -40,8 +42,8 @@ func killed(t testing.TB) {
 	w.isBounded(before)
 }
 
-func hung(t testing.TB) {
-	w := newWard(t, soon)
+func hung(t testing.TB, protocol string) {
+	w := newWard(t, protocol, soon)
 	before := w.size()
 	w.service.signal(syscall.SIGSTOP)
 	w.reaches("reads while the service hangs", &w.fromMonolith, 300)
@@ -52,8 +54,8 @@ func hung(t testing.TB) {
 	w.isBounded(before)
 }
 
-func slow(t testing.TB) {
-	w := newWard(t, soon)
+func slow(t testing.TB, protocol string) {
+	w := newWard(t, protocol, soon)
 	before := w.size()
 	w.service.is("slow")
 	w.reaches("reads while the service is slow", &w.fromMonolith, 300)
@@ -66,8 +68,8 @@ func slow(t testing.TB) {
 
 // resetting is the one illness that clients see: an answer that has begun
 // cannot be asked for elsewhere. Once the breaker is open they do not any more.
-func resetting(t testing.TB) {
-	w := newWard(t, time.Hour)
+func resetting(t testing.TB, protocol string) {
+	w := newWard(t, protocol, time.Hour)
 	before := w.size()
 	w.service.is("reset")
 	w.reaches("reads while the service is not tried", &w.fromMonolith, 300)

@@ -130,7 +130,10 @@ func serveService(ctx context.Context, argument string) error {
 		return err
 	}
 	fmt.Printf("listening on http://%s\n", address)
-	server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: mux, Protocols: protocols, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	_ = server.Serve(l)
 	return nil
@@ -150,6 +153,12 @@ func behave(w http.ResponseWriter, r *http.Request, mode string, status int) {
 			return
 		}
 	case "reset":
+		if r.ProtoMajor == 2 {
+			w.WriteHeader(status)
+			io.WriteString(w, "half an answer")
+			flush(w)
+			panic(http.ErrAbortHandler) // resets the stream
+		}
 		conn, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -92,29 +91,37 @@ func (f *front) entries(t testing.TB) []entry {
 	return all
 }
 
-// number adds up the samples of a metric.
-func (f *front) number(t testing.TB, name string) float64 {
+// metrics is what the proxy tells Prometheus.
+func (f *front) metrics(t testing.TB) string {
 	t.Helper()
 	res, err := http.Get(f.admin + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	var sum float64
-	lines := bufio.NewScanner(res.Body)
-	for lines.Scan() {
-		value := strings.LastIndexByte(lines.Text(), ' ') + 1 // labels may have blanks
-		if series, _, _ := strings.Cut(lines.Text(), "{"); strings.TrimSuffix(series, lines.Text()[max(value-1, 0):]) != name {
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// number adds up the samples of a metric.
+func (f *front) number(t testing.TB, name string) (sum float64) {
+	t.Helper()
+	for line := range strings.Lines(f.metrics(t)) {
+		at := strings.LastIndexByte(line, ' ') // labels may have blanks
+		if at < 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
-		n, err := strconv.ParseFloat(lines.Text()[value:], 64)
+		if series, _, _ := strings.Cut(line[:at], "{"); series != name {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(line[at:]), 64)
 		if err != nil {
-			t.Fatalf("%s: %v", lines.Text(), err)
+			t.Fatalf("%s: %v", line, err)
 		}
 		sum += n
-	}
-	if lines.Err() != nil {
-		t.Fatal(lines.Err())
 	}
 	return sum
 }

@@ -159,6 +159,8 @@ func (p *Proxy) failed(f *flight, err error) (status int, text string) {
 	}
 	p.o.Metrics.failures.WithLabelValues(f.target.Name).Inc()
 	switch {
+	case errors.Is(err, upstream.ErrFull):
+		return http.StatusServiceUnavailable, f.target.Name + " has as much to do as it may have; nothing was sent"
 	case errors.As(err, &notSent):
 		return http.StatusServiceUnavailable, f.target.Name + " cannot be reached; nothing was sent"
 	case tookTooLong(err):

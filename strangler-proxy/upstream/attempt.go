@@ -95,7 +95,10 @@ func (a Attempt) End(o Outcome, now time.Time) {
 	case Undecided:
 		a.backend.breaker.undecided()
 	default:
-		if a.backend.breaker.failed(now) {
+		switch {
+		case a.backend.othersAreWell(a.endpoint, now):
+			a.backend.breaker.undecided() // it is the endpoint's fault alone
+		case a.backend.breaker.failed(now):
 			a.backend.hasOpened(o)
 		}
 	}

@@ -74,6 +74,17 @@ func (b *Backend) mayEject(e *endpoint, now time.Time) bool {
 	return 2*(out+1) <= len(b.endpoints)
 }
 
+// othersAreWell reports whether another endpoint is asked and has not failed
+// since it last went well.
+func (b *Backend) othersAreWell(e *endpoint, now time.Time) bool {
+	for _, other := range b.endpoints {
+		if other != e && other.usable(now) && other.failing() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // pick returns the less loaded of two endpoints drawn at random. Those that are
 // sick or ejected are left out, unless all of them are: then it is more likely
 // that the checks are wrong than that nobody can answer.

@@ -148,3 +148,26 @@ func TestWhatHasJustFailedIsTriedElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatOneOfSeveralEndpointsDoesWrongIsNotTheBackends: the breaker is for
+// when nobody can be asked.
+func TestWhatOneOfSeveralEndpointsDoesWrongIsNotTheBackends(t *testing.T) {
+	b, now := several(t, 2), time.Unix(1000, 0)
+	ends := func(e *endpoint, o Outcome) {
+		b.inFlight.Add(1)
+		e.inFlight.Add(1)
+		Attempt{backend: b, endpoint: e}.End(o, now)
+	}
+	for range 3 * trip {
+		ends(b.endpoints[0], Unreachable)
+	}
+	if b.Open() || b.endpoints[0].state(now) != Ejected {
+		t.Errorf("with one endpoint that is well: %+v", b.Stats())
+	}
+	for range trip {
+		ends(b.endpoints[1], Failed)
+	}
+	if !b.Open() {
+		t.Errorf("with none that is well: %+v", b.Stats())
+	}
+}

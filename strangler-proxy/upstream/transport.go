@@ -15,6 +15,10 @@ import (
 // announced with Expect; then it gets it unasked.
 const expectTimeout = time.Second
 
+// streamBuffer is how much of an answer may wait here for a client that takes
+// it slowly, over HTTP/2. net/http would let 4 MiB wait for each.
+const streamBuffer = 256 << 10
+
 // transport speaks to the backend over net/http. Its connections live for as
 // long as they are used; so that a change of DNS is noticed all the same, it is
 // replaced by another one now and then.
@@ -72,6 +76,7 @@ func (b *Backend) newClient(dial func(ctx context.Context, network, addr string)
 		ResponseHeaderTimeout: b.o.Timeouts.Answer,
 		ExpectContinueTimeout: expectTimeout,
 		Protocols:             new(http.Protocols),
+		HTTP2:                 &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer},
 	}
 	t.Protocols.SetHTTP1(b.o.Protocol == HTTP1)
 	t.Protocols.SetHTTP2(b.o.Protocol == HTTP2)
