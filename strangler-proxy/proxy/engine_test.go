@@ -235,6 +235,7 @@ func TestIdleConnectionsThatTheBackendEndedAreNotUsedEvenForWrites(t *testing.T)
 func TestWhatABackendSentUnaskedIsNobodysAnswer(t *testing.T) {
 	w := newWorld(t)
 	var asked atomic.Int64
+	said := make(chan struct{}, 9) // all of it
 	w.scripted(func(in *bufio.Reader, conn net.Conn) {
 		for {
 			if _, err := readHead(in); err != nil {
@@ -243,12 +244,14 @@ func TestWhatABackendSentUnaskedIsNobodysAnswer(t *testing.T) {
 			n := asked.Add(1)
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", n)
 			io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+			said <- struct{}{}
 		}
 	})
 	for i := range 9 {
 		if got := w.ask("GET", "/", ""); got.body != fmt.Sprint(i+1) {
 			t.Fatalf("request %d is answered with %q", i+1, got.body)
 		}
+		<-said // what comes while the next one is on its way cannot be told from its answer
 	}
 }
 
