@@ -26,6 +26,7 @@ migrations/backfill/         : migrations/change migrations/mapping
 migrations/verify/           : migrations/change migrations/mapping migrations/backfill
 migrations/ledger/           : migrations/change
 migrations/engine/           : migrations/
+migrations/pair/             : migrations/
 
 # The proof half knows neither routes nor data moves.
 contract-tests/match/        :

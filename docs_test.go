@@ -161,7 +161,7 @@ func fenced(t *testing.T, path, language string) string {
 	return text
 }
 
-func environment(string) (string, bool) { return "x", true }
+func environment(string) (string, bool) { return strings.Repeat("x", 32), true }
 
 func TestTheCompleteExampleOfTheConfigIsGood(t *testing.T) {
 	if _, err := config.Parse("example.yaml", []byte(fenced(t, configReference, "yaml")), environment); err != nil {
@@ -175,6 +175,7 @@ nobody: x
 tls: {certificate: c, key: k, nobody: x}
 tracing: {endpoint: "http://a", nobody: x}
 limits: {nobody: x}
+override: {nobody: x}
 admin: {nobody: x}
 monolith:
   url: http://a

@@ -71,9 +71,10 @@ func (c *comparison) part(expected, actual part) {
 	}
 }
 
-// largestRead bounds what is read as a document. Beyond it, bodies are
-// compared as bytes.
-const largestRead = 16 << 20
+// largestRead bounds what is read as a document, and largestMarkup what is read
+// as XML or HTML, which take more memory. Beyond it, bodies are compared as
+// bytes.
+const largestRead, largestMarkup = 16 << 20, 4 << 20
 
 // content compares two contents that are there, by the kind of thing they are.
 func (c *comparison) content(expected, actual part) {
@@ -84,12 +85,16 @@ func (c *comparison) content(expected, actual part) {
 		}
 		return
 	}
-	if len(expected.body) > largestRead || len(actual.body) > largestRead {
-		c.binary(expected.body, actual.body)
-		return
-	}
 	f, ok := c.family(expected, actual)
 	if !ok {
+		return
+	}
+	most := largestRead
+	if f == xmlText || f == htmlText {
+		most = largestMarkup
+	}
+	if max(len(expected.body), len(actual.body)) > most {
+		c.binary(expected.body, actual.body)
 		return
 	}
 	switch f {

@@ -75,6 +75,7 @@ func TestWhatIsWrongWithABodyIsSaid(t *testing.T) {
 		{of("application/json", `{"a":nul}`), "where a value is due"},
 		{of("application/json", strings.Repeat("[", 5000)+strings.Repeat("]", 5000)), "nested deeper than 1000"},
 		{of("application/json", "{\"a\":\"\xff\"}"), "not UTF-8 at byte 7"},
+		{of("application/json", "["+strings.Repeat("1,", 1_000_000)+"1]"), "more than 1000000 values"},
 		{compressed, "compressed as br"},
 	} {
 		found := compare.Responses(of("application/json", `{"a":1}`), c.actual, match.Rules{}, compare.Options{})
@@ -85,6 +86,7 @@ func TestWhatIsWrongWithABodyIsSaid(t *testing.T) {
 	for body, want := range map[string]string{
 		"<a><b></a>": "</a> where </b> is due", "<a>": "ends within <a>", "<a/><b/>": "a second element", "<n:a/>": "the prefix n is not bound",
 		"text": "text outside", "<a x='1' x='2'/>": "twice", " ": "",
+		"<a>" + strings.Repeat("<b/>", 250_000) + "</a>":           "more than 250000 elements",
 		strings.Repeat("<a>", 2000) + strings.Repeat("</a>", 2000): "nested deeper than 1000",
 	} {
 		found := compare.Responses(of("application/xml", "<a/>"), of("application/xml", body), match.Rules{}, compare.Options{})

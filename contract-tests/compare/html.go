@@ -29,6 +29,12 @@ func parseHTML(text string) (*element, error) {
 	if err != nil {
 		return nil, err
 	}
+	count := 0
+	for range document.Descendants() {
+		if count++; count > 2*mostElements { // stretches of text are nodes, too
+			return nil, errElements
+		}
+	}
 	for n := range document.ChildNodes() {
 		if n.Type == html.ElementNode {
 			return htmlElement(n, 0)

@@ -43,6 +43,9 @@ func (r *reader) value(name string) (int32, error) {
 	if r.pos >= len(r.text) {
 		return 0, r.wrong("a value")
 	}
+	if len(r.nodes) == mostValues {
+		return 0, errMany
+	}
 	me := int32(len(r.nodes))
 	r.nodes = append(r.nodes, node{name: name, start: int32(r.pos)})
 	var err error

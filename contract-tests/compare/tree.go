@@ -58,10 +58,19 @@ func parse(text string) (*tree, error) {
 }
 
 func (t *tree) release() {
+	if cap(t.nodes) > mostKept {
+		return
+	}
 	t.text, t.wide = "", nil
 	clear(t.nodes)
 	trees.Put(t)
 }
+
+// mostValues bounds the values of a document that is read, and mostKept those
+// whose memory is kept for the next one.
+const mostValues, mostKept = 1_000_000, 50_000
+
+var errMany = fmt.Errorf("more than %d values", mostValues)
 
 // isJSON reports whether a text is one JSON document.
 func isJSON(text []byte) bool { return json.Valid(text) }

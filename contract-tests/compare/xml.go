@@ -52,7 +52,13 @@ type xmlReader struct {
 	open    []*element
 	scopes  []map[string]string // namespaces by prefix, for each open element
 	root    *element
+	count   int
 }
+
+// mostElements bounds the elements of a document that is read.
+const mostElements = 250_000
+
+var errElements = fmt.Errorf("more than %d elements", mostElements)
 
 // parseXML reads a document. Namespaces are resolved here, because rules may
 // call an element by the prefix that the document uses.
@@ -103,6 +109,9 @@ func (r *xmlReader) start(t xml.StartElement) error {
 	}
 	if len(r.open) >= deepest {
 		return errDeep
+	}
+	if r.count++; r.count > mostElements {
+		return errElements
 	}
 	scope := r.scope(t.Attr)
 	e := &element{name: t.Name.Local}

@@ -135,6 +135,8 @@ func (s *served) do(ctx context.Context, operation string) (err error) {
 			err = fmt.Errorf("the sides differ: %+v", report)
 		}
 		return err
+	case "rehearsal":
+		_, err = s.engine.Rehearse(ctx, capability, nil)
 	case "cutover":
 		_, err = s.engine.Switch(ctx, capability, change.Service, "", nil)
 	case "rollback":

@@ -22,7 +22,7 @@ func (f fate) String() string {
 }
 
 // operations are those that have points.
-var operations = []string{"prepare", "copy", "verify", "resume", "cutover", "rollback", "cancel", "complete"}
+var operations = []string{"prepare", "copy", "verify", "resume", "rehearsal", "cutover", "rollback", "cancel", "complete"}
 
 // lives lists lives of a move that pass every point of every operation with a
 // fault: with one, which the seed decides, or with each of them in turn.
@@ -45,7 +45,7 @@ func fates(n int, end string, turn uint64) (life []fate) {
 	meet := func(operation, point string) {
 		life = append(life, fate{operation, point, faults[(turn+uint64(n+len(life)))%uint64(len(faults))]})
 	}
-	for _, operation := range []string{"prepare", "copy", "verify", "resume", "cutover", "rollback"} {
+	for _, operation := range []string{"prepare", "copy", "verify", "resume", "rehearsal", "cutover", "rollback"} {
 		points := engine.Points(operation)
 		switch {
 		case n < len(points):

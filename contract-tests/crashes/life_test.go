@@ -235,6 +235,8 @@ func done(operation string, st engine.Status) bool {
 		return following
 	case "verify", "repair":
 		return following && st.Rest()
+	case "rehearsal":
+		return following && st.Last != nil && st.Last.Kind == "rehearsal" && st.Last.OK
 	case "cutover":
 		return following && st.State == "moved"
 	case "rollback":
@@ -249,13 +251,17 @@ func done(operation string, st engine.Status) bool {
 // until repeats something until it succeeds.
 func (l *life) until(ctx context.Context, what string, try func() error) {
 	l.t.Helper()
+	var last error
 	for {
 		err := try()
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil { // what ends with the time says nothing
+			last = err
+		}
 		if pace(ctx) != nil {
-			l.t.Fatalf("waited in vain until %s: %v\n%s", what, err, l.engine.process.Output())
+			l.t.Fatalf("waited in vain until %s: %v\n%s", what, last, l.engine.process.Output())
 		}
 	}
 }

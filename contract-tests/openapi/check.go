@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -55,19 +57,42 @@ func (f *finding) answer(route *routers.Route, input *openapi3filter.RequestVali
 	if response == nil {
 		response = route.Operation.Responses.Default()
 	}
-	switch {
-	case response == nil || response.Value == nil:
+	if response == nil || response.Value == nil {
 		f.found = append(f.found, compare.Difference{Path: "$.status", Kind: compare.Status, Actual: fmt.Sprint(answer.Status), Rule: f.rule + ": a status that is not described"})
 		return
-	case len(response.Value.Content) == 0:
+	}
+	// The library ends with the first header that is wrong, so each is asked for
+	// alone, and then the body.
+	for _, name := range slices.Sorted(maps.Keys(response.Value.Headers)) {
+		part := openapi3.Response{Headers: openapi3.Headers{name: response.Value.Headers[name]}}
+		if err := validate(route, input, answer, body, part); err != nil {
+			value := http.Header(answer.Header).Get(name)
+			d := compare.Difference{Path: "$.header." + name, Kind: compare.Header, Actual: value, Rule: f.rule + ": " + oneLine(err.Error())}
+			if value == "" {
+				d.Kind = compare.Missing
+			}
+			f.found = append(f.found, d)
+		}
+	}
+	if len(response.Value.Content) == 0 {
 		if len(body) > 0 {
 			f.found = append(f.found, compare.Difference{Path: "$.body", Kind: compare.Extra, Actual: string(body), Rule: f.rule + ": no body is described"})
 		}
 		return
 	}
-	f.add("$.body", openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: input, Status: answer.Status, Header: http.Header(answer.Header),
-		Body: io.NopCloser(bytes.NewReader(body)), Options: input.Options}))
+	f.add("$.body", validate(route, input, answer, body, openapi3.Response{Content: response.Value.Content}))
+}
+
+// validate holds an answer against a part of its description.
+func validate(route *routers.Route, input *openapi3filter.RequestValidationInput, answer compare.Message, body []byte, part openapi3.Response) error {
+	operation := *route.Operation
+	operation.Responses = openapi3.NewResponsesWithCapacity(1)
+	operation.Responses.Set(fmt.Sprint(answer.Status), &openapi3.ResponseRef{Value: &part})
+	narrowed, about := *route, *input
+	narrowed.Operation, about.Route = &operation, &narrowed
+	return openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &about, Status: answer.Status, Header: http.Header(answer.Header),
+		Body: io.NopCloser(bytes.NewReader(body)), Options: input.Options})
 }
 
 // finding collects what is wrong.

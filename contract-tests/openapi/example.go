@@ -16,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"stranglerfig/contract-tests/contract"
+	"stranglerfig/contract-tests/match"
 )
 
 // The reasons to leave an answer out of the contract.
@@ -57,6 +58,23 @@ type asking struct {
 	method, path string
 	operation    *openapi3.Operation
 	parameters   openapi3.Parameters
+	headers      map[string][]string // of the answer, as far as they have examples
+}
+
+// headersOf are headers that have an example.
+func headersOf(headers openapi3.Headers) map[string][]string {
+	out := map[string][]string{}
+	for name, h := range headers {
+		if h.Value == nil || http.CanonicalHeaderKey(name) == "Content-Type" {
+			continue
+		}
+		all := examplesOf(h.Value.Example, h.Value.Examples, h.Value.Schema)
+		if names := slices.Sorted(maps.Keys(all)); len(names) > 0 {
+			value := all[names[0]]
+			out[http.CanonicalHeaderKey(name)] = []string{strings.Join(textsOf(value), ",")}
+		}
+	}
+	return out
 }
 
 // parametersOf are an operation's parameters: its own, and those of its path
@@ -84,6 +102,7 @@ func (m *making) operation(a asking) {
 			m.answer(a, status, "", "", nil, nil)
 			continue
 		}
+		a.headers = headersOf(responses[code].Value.Headers)
 		named := examplesOf(content.Example, content.Examples, content.Schema)
 		if len(named) == 0 {
 			m.left[NoExample]++
@@ -158,10 +177,14 @@ func (m *making) answer(a asking, status int, name, media string, example any, s
 			m.problems = append(m.problems, fmt.Errorf("%s %s: example %q of the answer %d: %w", a.method, a.path, name, status, err))
 			return
 		}
-		i.Response.Header = map[string][]string{"Content-Type": {media}}
+		i.Response.Header = maps.Clone(a.headers)
+		i.Response.Header["Content-Type"] = []string{media}
 		i.Response.Body = body
 		if isJSON(media) && schema != nil {
 			i.Response.Rules = rulesOf(schema.Value, body)
+		}
+		for name := range a.headers {
+			i.Response.Rules = i.Response.Rules.WithHeader(name, match.Matcher{Kind: match.Type})
 		}
 	}
 	m.result.Interactions = append(m.result.Interactions, i)

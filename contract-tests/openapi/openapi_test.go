@@ -72,7 +72,8 @@ func TestAnswersAndRequestsAreHeldAgainstTheDescription(t *testing.T) {
 		{"another method", "PUT", "/v1/books", "", answered(200, "[]"), "missing $.request"},
 		{"a parameter", "GET", "/v1/books?page=none", "", answered(200, "["+book+"]", "X-Total", "1"), "value $.request.query.page"},
 		{"a parameter out of its bounds", "GET", "/v1/books?page=0", "", answered(200, "["+book+"]", "X-Total", "1"), "value $.request.query.page"},
-		{"a header is missing", "GET", "/v1/books", "", answered(200, "["+book+"]"), "value $.body"},
+		{"a header is missing", "GET", "/v1/books", "", answered(200, "["+book+"]"), "missing $.header.X-Total"},
+		{"a header of another type", "GET", "/v1/books", "", answered(200, "["+book+"]", "X-Total", "many"), "header $.header.X-Total"},
 		{"a list is too short", "GET", "/v1/books", "", answered(200, "[]", "X-Total", "1"), "length $.body"},
 		{"a member is missing", "GET", "/v1/books/1", "", answered(200, `{"id":1,"state":"there"}`), "missing $.body.title"},
 		{"several things", "GET", "/v1/books/1", "", answered(200, `{"id":"1","title":null,"state":"gone","shelf":3}`), "type $.body.id, extra $.body, value $.body.state, type $.body.title"},
@@ -182,7 +183,7 @@ func TestExamplesBecomeAContractThatTheDescriptionAgreesWith(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{openapi.NoStatus: 1, openapi.NoExample: 1, openapi.NoRequest: 1}, left); diff != "" {
 		t.Errorf("left out (-want +got)\n%s", diff)
 	}
-	if problems := verify.Contradictions(c); len(problems) > 0 {
+	if problems := append(verify.Contradictions(c), d.Departures(c)...); len(problems) > 0 {
 		t.Error(problems)
 	}
 	for _, other := range []struct {
@@ -204,6 +205,35 @@ func TestExamplesBecomeAContractThatTheDescriptionAgreesWith(t *testing.T) {
 		}
 		if len(found) != len(strings.Fields(other.bad)) {
 			t.Errorf("%s: %v", other.body, found)
+		}
+	}
+}
+
+func TestAnExampleThatBreaksItsSchemaIsTold(t *testing.T) {
+	d, err := described(t, `
+openapi: 3.0.3
+info: {title: t, version: "1"}
+paths:
+  /a/{id}:
+    get:
+      parameters: [{name: id, in: path, required: true, schema: {type: integer}, example: none}]
+      responses:
+        "200": {description: d, content: {application/json: {schema: {type: object, required: [x], properties: {n: {type: integer}}}, example: {n: "1"}}}, headers: {X-N: {example: 3, schema: {type: integer}}, X-M: {required: true, schema: {type: string}}}}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := d.Contract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header := c.Interactions[0].Response.Header; header["X-N"] == nil || header["X-N"][0] != "3" || header["X-M"] != nil {
+		t.Errorf("headers %v", header)
+	}
+	got := fmt.Sprint(d.Departures(c))
+	for _, want := range []string{"$.request.path.id", "$.body.x: missing", "$.body.n: type: expected integer"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s\nlacks %s", got, want)
 		}
 	}
 }

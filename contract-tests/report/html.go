@@ -84,6 +84,9 @@ func show(i verify.Interaction) shown {
 	for _, d := range i.Parity {
 		s.Differences = append(s.Differences, placed{"between the sides", d})
 	}
+	for _, d := range i.Effects {
+		s.Differences = append(s.Differences, placed{"in the databases", d})
+	}
 	if len(i.Parity) > 0 && len(i.Results) > 1 && i.Results[0].Answer != nil {
 		for _, r := range i.Results[1:] {
 			if r.Answer != nil {

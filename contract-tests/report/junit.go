@@ -110,5 +110,6 @@ func because(i verify.Interaction) string {
 		tell(r.Target, r.Differences)
 	}
 	tell("between the sides", i.Parity)
+	tell("in the databases", i.Effects)
 	return b.String()
 }

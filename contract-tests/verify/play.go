@@ -49,6 +49,7 @@ func (r *runner) interaction(ctx context.Context, i contract.Interaction, ids []
 			out.Results = append(out.Results, r.result(ctx, n, i, now))
 		}
 		r.judge(&out, i, ids)
+		r.effects(ctx, &out)
 		if out.Verdict != Differs || look == looks || !safe(i.Request.Method) || !pause(ctx) {
 			out.exhibit(i.Response)
 			return out
@@ -84,6 +85,9 @@ func safe(method string) bool {
 func (r *runner) result(ctx context.Context, n int, i contract.Interaction, now time.Time) Result {
 	out := Result{Target: r.Targets[n].Name}
 	values, err := r.setUp(ctx, n, i.States)
+	if err == nil && r.Effects != nil {
+		err = r.Effects.Mark(ctx, out.Target) // what states have written is not the request's doing
+	}
 	if err == nil {
 		err = r.ask(ctx, n, i, values, now, &out)
 	}
@@ -120,6 +124,22 @@ func (r *runner) ask(ctx context.Context, n int, i contract.Interaction, values 
 		out.Differences = append(out.Differences, r.Description.Check(sent, request.Body, answer)...)
 	}
 	return nil
+}
+
+// effects compares what the targets wrote while they were asked. What a target
+// that gave no answer wrote is not known to be all of it.
+func (r *runner) effects(ctx context.Context, out *Interaction) {
+	if r.Effects == nil || out.Verdict == Unreachable {
+		return
+	}
+	found, err := r.Effects.Differences(ctx)
+	if err != nil {
+		out.Verdict, out.Reason = Unreachable, err.Error()
+		return
+	}
+	if out.Effects = found; len(found) > 0 && out.Verdict == Evidence {
+		out.Verdict = Differs
+	}
 }
 
 // judge reaches the interaction's verdict from its results.

@@ -55,6 +55,7 @@ func (i Interaction) text(b *strings.Builder) {
 		differences(b, r.Target, r.Differences)
 	}
 	differences(b, "between the sides", i.Parity)
+	differences(b, "in the databases", i.Effects)
 }
 
 func differences(b *strings.Builder, who string, list []compare.Difference) {

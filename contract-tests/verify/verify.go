@@ -10,6 +10,7 @@
 package verify
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -50,11 +51,22 @@ type Options struct {
 	// Description, if there is one, holds every answer to more than the contract
 	// does. What it finds counts like a difference from the example.
 	Description Description
+	// Effects, if there are any to be had, compare what the sides write into
+	// their databases: for an isolated pair, with Unsafe.
+	Effects     Effects
 	Concurrency int              // interactions at a time, 0 is 4; with Unsafe or States it is 1
 	Timeout     time.Duration    // of each request, 0 is 10 s
 	Client      *http.Client     // nil is a client of its own; redirects are never followed
 	Seed        uint64           // of what generators draw, the same on every target
 	Now         func() time.Time // for generators; nil is time.Now
+}
+
+// Effects tell what the sides of an isolated pair write into their databases.
+type Effects interface {
+	// Mark begins to look at what a target writes from now on.
+	Mark(ctx context.Context, target string) error
+	// Differences compares what the targets have written since their marks.
+	Differences(ctx context.Context) ([]compare.Difference, error)
 }
 
 // Description tells what is wrong with an exchange, such as an OpenAPI
@@ -113,6 +125,7 @@ type Interaction struct {
 	Results     []Result             `json:"results,omitempty"`
 	Example     *Exhibit             `json:"example,omitempty"` // the expected answer, if the verdict is not evidence
 	Parity      []compare.Difference `json:"parity,omitempty"`  // between the sides; Expected is the reference's
+	Effects     []compare.Difference `json:"effects,omitempty"` // between what they wrote into their databases
 }
 
 // Result is one target's part in an interaction.

@@ -28,13 +28,15 @@ func TestEveryOperationPassesItsNamedPointsInOrder(t *testing.T) {
 	w.ready()
 	must(t, w.engine.Cancel(ctx, "billing"))
 	w.ready()
+	_, err := w.engine.Rehearse(ctx, "billing", nil)
+	must(t, err)
 	for _, to := range []change.Side{change.Service, change.Monolith, change.Service} {
 		_, err := w.engine.Switch(ctx, "billing", to, "", nil)
 		must(t, err)
 	}
 	must(t, w.engine.Complete(ctx, "billing", "billing"))
 	var want []string
-	for _, operation := range []string{"prepare", "copy", "verify", "cancel", "prepare", "copy", "verify", "cutover", "rollback", "cutover", "complete"} {
+	for _, operation := range []string{"prepare", "copy", "verify", "cancel", "prepare", "copy", "verify", "rehearsal", "cutover", "rollback", "cutover", "complete"} {
 		want = append(want, engine.Points(operation)...)
 	}
 	mu.Lock()

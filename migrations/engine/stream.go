@@ -16,7 +16,7 @@ const (
 	idlePoll     = 20 * time.Millisecond  // between looks at a quiet log
 	retryDelay   = 100 * time.Millisecond // after the first failure of a stream
 	maxRetry     = 5 * time.Second
-	applyTimeout = 30 * time.Second // of one batch
+	applyTimeout = 30 * time.Second // of one batch, or of taking the stream
 )
 
 // stream follows one side into the other, for as long as the move lives. It
@@ -92,7 +92,9 @@ func (s *stream) run(ctx context.Context) error {
 
 // follow takes the stream and applies batch after batch until an error.
 func (s *stream) follow(ctx context.Context, progressed func()) error {
-	cp, err := s.to.TakeStream(ctx, s.id, s.runner, s.start)
+	bounded, cancel := context.WithTimeout(ctx, applyTimeout)
+	cp, err := s.to.TakeStream(bounded, s.id, s.runner, s.start)
+	cancel()
 	if err != nil {
 		return fmt.Errorf("take stream %s: %w", s.id, err)
 	}

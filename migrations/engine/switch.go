@@ -56,17 +56,18 @@ var slugs = map[cutover.Action]string{
 }
 
 // Points lists the named points that an operation passes when nothing fails, in
-// order. The operation is a switch, "cutover" or "rollback", or another one:
-// "prepare", "copy", "verify", "resume", "cancel" or "complete". Copies pass
+// order. The operation is a switch, "cutover" or "rollback", its "rehearsal", or
+// another one: "prepare", "copy", "verify", "resume", "cancel" or "complete". Copies pass
 // their after-chunk with every chunk.
 func Points(operation string) []string {
 	names := map[string][]string{
-		"prepare":  {"begun", "after-service", "after-monolith", "after-install", "settled"},
-		"copy":     {"begun", "after-recut", "after-chunk", "after-backfill", "after-follow", "settled"},
-		"verify":   {"begun", "settled"},
-		"resume":   {"begun", "after-recut", "after-chunk", "after-backfill", "after-follow", "settled"},
-		"cancel":   {"begun", "after-stop", "after-service", "after-monolith", "after-remove", "settled"},
-		"complete": {"begun", "after-stop", "after-retire", "after-service", "after-monolith", "after-remove", "settled"},
+		"prepare":   {"begun", "after-service", "after-monolith", "after-install", "settled"},
+		"copy":      {"begun", "after-recut", "after-chunk", "after-backfill", "after-follow", "settled"},
+		"verify":    {"begun", "settled"},
+		"resume":    {"begun", "after-recut", "after-chunk", "after-backfill", "after-follow", "settled"},
+		"rehearsal": {"intent", "after-bump", "after-hold", "after-fence", "after-drain", "after-verify", "after-unfence", "after-release", "settled"},
+		"cancel":    {"begun", "after-stop", "after-service", "after-monolith", "after-remove", "settled"},
+		"complete":  {"begun", "after-stop", "after-retire", "after-service", "after-monolith", "after-remove", "settled"},
 	}[operation]
 	if names == nil {
 		names = switchPoints

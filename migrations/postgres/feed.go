@@ -97,7 +97,7 @@ func (db *DB) withFeed(ctx context.Context, target change.Position, from *change
 	var err error
 	for range attempts {
 		if err = db.prepareFeed(ctx, from); err == nil {
-			err = db.feed.catchUp(ctx, target, enough, db.flush)
+			err = db.feed.catchUp(ctx, target, enough, db.poke)
 		}
 		if err == nil {
 			return f(&db.feed)
@@ -113,6 +113,8 @@ func (db *DB) withFeed(ctx context.Context, target change.Position, from *change
 // prepareFeed starts the feed where there is none, or where the reader wants
 // what it has dropped already.
 func (db *DB) prepareFeed(ctx context.Context, from *change.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, takeoverWait+answerWait)
+	defer cancel()
 	f := &db.feed
 	if f.session != nil && from != nil && *from < f.dropped {
 		f.stop()
@@ -160,8 +162,9 @@ func (db *DB) startFeed(ctx context.Context) error {
 //
 // The position may lie within a record whose rest is not on disk yet, and stay
 // there until somebody commits. So where the server says nothing for a while,
-// the log is flushed.
-func (f *feed) catchUp(ctx context.Context, target change.Position, enough int, flush func(context.Context) error) error {
+// it is poked.
+func (f *feed) catchUp(ctx context.Context, target change.Position, enough int, poke func(context.Context, *session) error) error {
+	f.session.heard = time.Now()
 	if time.Since(f.session.told) > statusEvery {
 		if err := f.report(false); err != nil {
 			return err
@@ -179,7 +182,7 @@ func (f *feed) catchUp(ctx context.Context, target change.Position, enough int, 
 			continue
 		}
 		if silent++; silent%silences == 0 {
-			if err := flush(ctx); err != nil {
+			if err := poke(ctx, f.session); err != nil {
 				return err
 			}
 		}

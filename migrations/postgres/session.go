@@ -24,6 +24,14 @@ const (
 	statusEvery = 5 * time.Second
 	// takeoverWait bounds waiting for another session to let go of the slot.
 	takeoverWait = 10 * time.Second
+	// answerWait bounds what every server answers at once, so that a connection
+	// at whose other end nobody is any more does not hold a stream up.
+	answerWait = 10 * time.Second
+	// suspicious is the silence of a server that was asked after which it is asked
+	// by another connection what the session does, and unbearable the one after
+	// which it does not matter: it may work through large transactions of tables
+	// that are none of ours.
+	suspicious, unbearable = 5 * time.Second, time.Minute
 )
 
 // replicationConn opens a connection that speaks the replication protocol.
@@ -40,8 +48,9 @@ func (db *DB) replicationConn(ctx context.Context) (*pgconn.PgConn, error) {
 
 // session is one run of START_REPLICATION. It is used by one caller at a time.
 type session struct {
-	conn *pgconn.PgConn
-	told time.Time // when the server last heard of us
+	conn  *pgconn.PgConn
+	told  time.Time // when the server last heard of us
+	heard time.Time // when it last said anything, while anybody listened
 }
 
 // errLost says that the log no longer goes back to where the move needs it.
@@ -138,6 +147,9 @@ type received struct {
 func (s *session) receive(skip bool) (received, error) {
 	// Where messages come in a stream, the deadline that is there will do.
 	m, err := s.conn.ReceiveMessage(context.Background())
+	if err == nil {
+		s.heard = time.Now()
+	}
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return received{silent: true}, s.conn.Conn().SetReadDeadline(time.Now().Add(patience))

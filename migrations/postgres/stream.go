@@ -49,6 +49,8 @@ func (db *DB) Head(ctx context.Context) (change.Position, error) {
 // only then the server streams it. A commit of the application that did not
 // wait for the disk would not be seen otherwise.
 func (db *DB) written(ctx context.Context) (change.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	var end, flushed int64
 	err := db.pool.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0', pg_current_wal_flush_lsn() - '0/0'").Scan(&end, &flushed)
 	if err == nil && flushed < end {
@@ -64,18 +66,44 @@ func (db *DB) flush(ctx context.Context) error {
 	return err
 }
 
+// poke flushes the log for a session whose server says nothing, and makes sure
+// that there still is one at its other end: a connection may be cut without
+// either end being told.
+func (db *DB) poke(ctx context.Context, s *session) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	if err := db.flush(ctx); err != nil {
+		return err
+	}
+	silence := time.Since(s.heard)
+	if silence < suspicious {
+		return nil
+	}
+	// One that waits for us, or for something to send, would have answered.
+	var busy bool
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_replication_slots JOIN pg_stat_activity ON pid = active_pid
+		WHERE slot_name = $1 AND active_pid = $2 AND coalesce(wait_event_type, '') NOT IN ('Activity', 'Client'))`, db.name, int32(s.conn.PID())).Scan(&busy)
+	if err == nil && (!busy || silence > unbearable) {
+		err = fmt.Errorf("read the replication stream: nobody has answered for %s", silence.Round(time.Second))
+	}
+	return err
+}
+
 // Read returns changes after a position. A row whose large values the log does
 // not repeat is read from the table as it is now: what was changed since is
 // still to come, so the follower converges.
 func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
 	var end int64
-	if err := db.pool.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn() - '0/0'").Scan(&end); err != nil {
+	brief, cancel := context.WithTimeout(ctx, answerWait)
+	err := db.pool.QueryRow(brief, "SELECT pg_current_wal_flush_lsn() - '0/0'").Scan(&end)
+	cancel()
+	if err != nil {
 		return change.Batch{}, err
 	}
 	limit = max(limit, leastBatch)
 	var b change.Batch
 	var changes []logged
-	err := db.withFeed(ctx, change.Position(end), &from, limit, func(f *feed) (err error) {
+	err = db.withFeed(ctx, change.Position(end), &from, limit, func(f *feed) (err error) {
 		if b, changes, err = f.batch(from, limit); err != nil {
 			return err
 		}
@@ -184,6 +212,8 @@ func (db *DB) acknowledge(ctx context.Context) error {
 	if f.wanted <= f.acked || !due {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	done, err := db.pool.Exec(ctx, "UPDATE strangler.move SET acked = greatest(acked, $2) WHERE id = $1", db.id, bounded(f.wanted))
 	if err != nil {
 		return explain(err)

@@ -53,12 +53,14 @@ func comparisons(ctx context.Context, args []string, out, errs io.Writer) error 
 	if err != nil {
 		return err
 	}
+	live, slow := measureLive(*rounds, *each)
+	measures = append(measures, live...)
 	if *asJSON {
 		err = printJSON(out, measures)
 	} else {
 		err = printTableOf(out, "bytes", measures)
 	}
-	return errors.Join(err, belowTarget(cases, measures))
+	return errors.Join(err, belowTarget(cases, measures), slow)
 }
 
 // comparingCases makes the cases up. Bodies have about 2 KB.

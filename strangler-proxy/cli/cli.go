@@ -67,7 +67,7 @@ func (e *env) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "print for machines: one JSON document")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		e.initVerb(), e.serveVerb(), e.checkVerb(), e.explainVerb(), e.routesVerb(), e.statusVerb(), e.ownVerb(),
+		e.initVerb(), e.serveVerb(), e.checkVerb(), e.explainVerb(), e.routesVerb(), e.statusVerb(), e.ownVerb(), e.overrideVerb(),
 		e.dataVerb(), e.canCutoverVerb(), e.switchVerb("cutover"), e.switchVerb("rollback"), e.contractVerb(), e.shadowVerb(), e.chaosVerb(), e.playbookVerb(), e.ledgerVerb(), e.evidenceVerb(),
 	)
 	return root

@@ -20,8 +20,8 @@ import (
 )
 
 func (e *env) dataVerb() *cobra.Command {
-	cmd := group("data", "Move a capability's data: prepare, writers, copy, verify, rehearse, resume, cancel, complete")
-	cmd.AddCommand(e.prepareVerb(), e.writersVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.resumeVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb())
+	cmd := group("data", "Move a capability's data: prepare, writers, copy, verify, rehearse, resume, cancel, complete; fill a pair")
+	cmd.AddCommand(e.prepareVerb(), e.writersVerb(), e.copyVerb(), e.verifyVerb(), e.rehearseVerb(), e.resumeVerb(), e.cancelVerb(), e.completeVerb(), e.dataStatusVerb(), e.dataFillVerb())
 	return cmd
 }
 

@@ -43,7 +43,7 @@ func importOpenAPI(path string) (imported, error) {
 		return imported{}, err
 	}
 	c, left, err := d.Contract()
-	return imported{contract: c, left: left}, err
+	return imported{contract: c, left: left, doubts: d.Departures(c)}, err
 }
 
 func (e *env) contractDiffVerb() *cobra.Command {

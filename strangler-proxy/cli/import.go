@@ -53,6 +53,7 @@ nothing is written then. Archives are redacted as recordings are.`, cobra.Minimu
 type imported struct {
 	contract contract.Contract
 	left     map[string]int // what was left out, by reason
+	doubts   contract.Problems
 }
 
 // importing is an import under way.
@@ -60,6 +61,7 @@ type importing struct {
 	result contract.Contract
 	merged contract.Merged
 	left   map[string]int
+	doubts contract.Problems // what a person should look at
 }
 
 func (e *env) importFiles(paths []string, f importFlags) error {
@@ -240,6 +242,7 @@ func (im *importing) add(path string, file imported, f importFlags) error {
 	im.merged.Replaced += m.Replaced
 	im.merged.Kept += m.Kept
 	im.merged.Conflicts = append(im.merged.Conflicts, m.Conflicts...)
+	im.doubts = append(im.doubts, file.doubts...)
 	for reason, n := range file.left {
 		im.left[reason] += n
 	}
@@ -262,7 +265,7 @@ func (f importFlags) target(c contract.Contract) (string, error) {
 }
 
 func (e *env) tellImport(out string, im importing) {
-	warnings := verify.Contradictions(im.result)
+	warnings := append(im.doubts, verify.Contradictions(im.result)...)
 	if e.json {
 		e.print(struct {
 			Contract     string `json:"contract"`

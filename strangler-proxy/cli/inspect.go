@@ -74,6 +74,9 @@ func (e *env) explainVerb() *cobra.Command {
 				fmt.Fprintf(e.out, "  route:  %s (%s, %s)\n", x.Route, x.Capability, x.Owner)
 			}
 			fmt.Fprintf(e.out, "  reason: %s\n", x.Decision.Reason)
+			if x.Override != "" {
+				fmt.Fprintf(e.out, "  override: %s\n", x.Override)
+			}
 			for _, p := range x.Passed {
 				fmt.Fprintf(e.out, "  passed over: %s\n", p)
 			}

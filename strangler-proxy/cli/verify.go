@@ -28,6 +28,7 @@ type verifyFlags struct {
 	concurrency      int
 	rates            []string
 	seed             uint64
+	effects          string
 	openapi          string
 	reportFlags
 }
@@ -56,6 +57,7 @@ that, with databases of their own:
 	cmd.Flags().StringSliceVar(&f.rates, "rate", nil, "requests a second at most, for each side or as TARGET=N")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
+	cmd.Flags().StringVar(&f.effects, "effects", "", "also compare what the sides write into their databases, monolith=DSN,service=DSN; needs --unsafe and an isolated pair")
 	cmd.Flags().StringVar(&f.openapi, "openapi", "", "hold requests and answers against this OpenAPI description as well")
 	f.reports(cmd)
 	return cmd
@@ -78,10 +80,15 @@ func (e *env) verifyContract(ctx context.Context, capability string, f verifyFla
 	if err != nil {
 		return err
 	}
-	at := time.Now()
-	found, err := verify.Run(ctx, verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
-		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed, Description: d})
+	o := verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
+		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed, Description: d}
+	unwatch, err := f.watchEffects(ctx, cfg, p, &o)
 	if err != nil {
+		return err
+	}
+	at := time.Now()
+	found, err := verify.Run(ctx, o)
+	if err = errors.Join(err, unwatch()); err != nil {
 		return err
 	}
 	filed, err := e.fileContract(ctx, cfg, p, path, targets, found)

@@ -29,6 +29,7 @@ type Config struct {
 	Forwarded    string         // how backends are told about clients: x-forwarded, forwarded, both or off
 	RequestID    string         // name of the header that carries a request's id, or "off"
 	Tracing      Tracing
+	OverrideKey  string // signs testers' overrides; empty: there are none
 	Limits       Limits
 	Admin        Admin
 	State        string // folder of the ledger

@@ -124,3 +124,14 @@ func (p *parser) limits(n *yaml.Node) {
 		"idle": p.duration("limits.idle", &l.Idle),
 	})
 }
+
+// leastKey is how long a key that signs must be, in bytes.
+const leastKey = 32
+
+// override reads what testers' overrides are signed with.
+func (p *parser) override(n *yaml.Node) {
+	p.each("override", n, field{"key": p.into("override.key", &p.cfg.OverrideKey)})
+	if len(p.cfg.OverrideKey) < leastKey && !p.mentions("override") {
+		p.problem(n.Line, fmt.Sprintf("override.key is %d bytes long: accepted are %d and more, that nobody can guess", len(p.cfg.OverrideKey), leastKey), "override: {key: \"${STRANGLER_OVERRIDE_KEY}\"}, and: openssl rand -hex 32")
+	}
+}

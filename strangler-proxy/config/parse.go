@@ -206,6 +206,7 @@ func (p *parser) root(n *yaml.Node) {
 		"request_id":      func(_, v *yaml.Node) { c.RequestID = p.requestID(v) },
 		"tracing":         func(_, v *yaml.Node) { p.tracing(v) },
 		"limits":          func(_, v *yaml.Node) { p.limits(v) },
+		"override":        func(_, v *yaml.Node) { p.override(v) },
 		"admin": func(_, v *yaml.Node) {
 			p.each("admin", v, field{
 				"listen": func(_, v *yaml.Node) { c.Admin.Listen = p.address("admin.listen", v) },

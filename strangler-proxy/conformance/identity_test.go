@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -52,6 +53,8 @@ func mutual(t testing.TB, k kind, id, root *identity) (address string) {
 	}
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close") // the next one is shown a certificate as well
+			w.Header().Set("X-Shown", base64.StdEncoding.EncodeToString(r.TLS.PeerCertificates[0].Raw))
 			io.WriteString(w, r.TLS.PeerCertificates[0].Subject.CommonName)
 		}),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{id.pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: root.pool},
@@ -118,4 +121,49 @@ func TestANewCertificateIsShownWithoutARestart(t *testing.T) {
 			t.Errorf("a connection from before was answered %s", got.Status)
 		}
 	})
+}
+
+// TestABackendIsShownANewCertificateWithoutARestart replaces the files of the
+// proxy's own certificate.
+func TestABackendIsShownANewCertificateWithoutARestart(t *testing.T) {
+	for _, backend := range kinds {
+		if !backend.tls {
+			continue
+		}
+		check(t, backend.name, func(t testing.TB) {
+			its, own, renewed := newIdentity(t), newIdentity(t), newIdentity(t)
+			both := &identity{pool: own.pool.Clone()}
+			both.pool.AddCert(renewed.pair.Leaf)
+			address := mutual(t, backend, its, both)
+			yaml := "monolith: {url: https://" + address
+			if backend.h2 {
+				yaml += ", protocol: h2"
+			}
+			f := start(t, yaml+", tls: {ca: "+its.certificate+", certificate: "+own.certificate+", key: "+own.key+"}}\n")
+			shown := func(id *identity) bool {
+				res, err := http.Get("http://" + f.address + "/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				if res.StatusCode != http.StatusOK {
+					t.Fatalf("answered %s", res.Status)
+				}
+				return res.Header.Get("X-Shown") == base64.StdEncoding.EncodeToString(id.pair.Certificate[0])
+			}
+			if !shown(own) {
+				t.Error("the certificate of the files is not shown")
+			}
+			for from, to := range map[string]string{renewed.certificate: own.certificate, renewed.key: own.key} {
+				raw, err := os.ReadFile(from)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(to, raw, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "the new certificate is shown", func() bool { return shown(renewed) })
+		})
+	}
 }

@@ -25,6 +25,7 @@ var messagePromises = []promise{
 	{name: "nothing is added to an answer", keep: nothingIsAddedToAnAnswer},
 	{name: "what is compressed stays as it is", keep: compressionIsKept},
 	{name: "the backend sees the client's host", keep: hostIsKept},
+	{name: "a backend's own name becomes what the client asked for", keep: namesAreRewritten},
 	{name: "cookies arrive as one field", keep: cookiesArriveAsOne},
 	{name: "a request without a body has none", keep: noBodyStaysNone},
 	{name: "fields that belong to a connection end there", keep: hopByHopEnds},

@@ -109,21 +109,39 @@ func (f *front) metrics(t testing.TB) string {
 // number adds up the samples of a metric.
 func (f *front) number(t testing.TB, name string) (sum float64) {
 	t.Helper()
+	f.samples(t, func(series string, value float64) {
+		if family, _, _ := strings.Cut(series, "{"); family == name {
+			sum += value
+		}
+	})
+	return sum
+}
+
+// series returns the sample of a series, 0 where there is none.
+func (f *front) series(t testing.TB, name string) (is float64) {
+	t.Helper()
+	f.samples(t, func(series string, value float64) {
+		if series == name {
+			is = value
+		}
+	})
+	return is
+}
+
+// samples reads the metrics.
+func (f *front) samples(t testing.TB, each func(series string, value float64)) {
+	t.Helper()
 	for line := range strings.Lines(f.metrics(t)) {
 		at := strings.LastIndexByte(line, ' ') // labels may have blanks
 		if at < 0 || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if series, _, _ := strings.Cut(line[:at], "{"); series != name {
-			continue
-		}
-		n, err := strconv.ParseFloat(strings.TrimSpace(line[at:]), 64)
+		value, err := strconv.ParseFloat(strings.TrimSpace(line[at:]), 64)
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		sum += n
+		each(line[:at], value)
 	}
-	return sum
 }
 
 // journal keeps what is written to it.

@@ -75,3 +75,52 @@ func spoofsArrive(t testing.TB, got http.Header, from string) {
 		t.Errorf("%s: X-Forwarded-For is %q, want %q", from, got, want)
 	}
 }
+
+func namesAreRewritten(t testing.TB, c *cell) {
+	own := c.app.kind.scheme() + "://" + c.app.address
+	path := c.app.at(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Location", own+"/there?to="+own+"#here")
+		h.Set("Content-Location", own)
+		h.Set("X-Other", own)
+		h["Set-Cookie"] = []string{"a=b; Domain=127.0.0.1; Path=/", "c=d; Domain=other.example"}
+		w.WriteHeader(http.StatusFound)
+	})
+	got := c.ask(t, "GET", path, "")
+	front := c.listener.scheme() + "://" + c.front.address
+	for name, want := range map[string]string{"Location": front + "/there?to=" + own + "#here", "Content-Location": front, "X-Other": own} {
+		if is := got.Header.Get(name); is != want {
+			t.Errorf("%s is %q, want %q", name, is, want)
+		}
+	}
+	if is := strings.Join(got.Header["Set-Cookie"], "|"); is != "a=b; Path=/|c=d; Domain=other.example" {
+		t.Errorf("Set-Cookie is %q", is)
+	}
+}
+
+// TestForwardedIsSaidInEitherWay has a client of its own and one behind a
+// trusted proxy, over every listener to every kind of backend.
+func TestForwardedIsSaidInEitherWay(t *testing.T) {
+	for _, listener := range kinds {
+		for _, backend := range kinds {
+			for from, more := range map[string]string{"anybody": "", "a trusted proxy": "trusted_proxies: 127.0.0.1\n"} {
+				check(t, listener.name+" to "+backend.name+" by "+from, func(t testing.TB) {
+					c := newCell(t, listener, backend, "forwarded: both\n"+more)
+					there := make(chan http.Header, 1)
+					path := c.app.at(func(_ http.ResponseWriter, r *http.Request) { there <- r.Header })
+					c.ask(t, "GET", path, "", "Forwarded", "for=10.9.9.9;proto=https", "X-Forwarded-For", "10.9.9.9", "X-Forwarded-Proto", "https")
+					got := receive(t, "the request", there)
+					ours, address, scheme := `for=127.0.0.1;host="`+c.front.address+`";proto=`+listener.scheme(), "127.0.0.1", listener.scheme()
+					if more != "" {
+						ours, address, scheme = "for=10.9.9.9;proto=https, "+ours, "10.9.9.9, 127.0.0.1", "https"
+					}
+					for name, want := range map[string]string{"Forwarded": ours, "X-Forwarded-For": address, "X-Forwarded-Proto": scheme, "X-Forwarded-Host": c.front.address} {
+						if all := got[name]; len(all) != 1 || all[0] != want {
+							t.Errorf("%s is %q, want %q", name, all, want)
+						}
+					}
+				})
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/listener"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -16,7 +17,7 @@ import (
 
 // newBackend makes a backend as the config declares it.
 func newBackend(n named, log *slog.Logger) (*upstream.Backend, error) {
-	secure, err := backendTLS(n.TLS)
+	secure, err := backendTLS(n.TLS, func(err error) { log.Error("the new certificate is not shown", "backend", n.name, "error", err) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: tls: %w", n.name, err)
 	}
@@ -37,8 +38,9 @@ func orUnbounded(d time.Duration) time.Duration {
 	return d
 }
 
-// backendTLS reads what a backend and this proxy know each other by.
-func backendTLS(t config.BackendTLS) (*tls.Config, error) {
+// backendTLS reads what a backend and this proxy know each other by. failed is
+// told why a certificate of ours that has changed is not used.
+func backendTLS(t config.BackendTLS, failed func(error)) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CA != "" {
 		raw, err := os.ReadFile(t.CA)
@@ -51,11 +53,11 @@ func backendTLS(t config.BackendTLS) (*tls.Config, error) {
 		}
 	}
 	if t.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		ours, err := listener.LoadCertificates(listener.CertificateOptions{Certificate: t.Certificate, Key: t.Key, Failed: failed})
 		if err != nil {
 			return nil, err
 		}
-		c.Certificates = []tls.Certificate{pair}
+		c.GetClientCertificate = ours.Shown
 	}
 	return c, nil
 }

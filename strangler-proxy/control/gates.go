@@ -115,6 +115,11 @@ func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeI
 			f.Text = "the evidence does not say what was exercised"
 		}
 	}
+	if f.Verdict == api.Pass {
+		if text, command := c.uncovered(p, now.Contract, routeID); text != "" {
+			f.Verdict, f.Text, f.Command = api.Missing, text, command
+		}
+	}
 	return f
 }
 

@@ -272,7 +272,7 @@ func (c *Control) obey(cfg *config.Config) {
 	}
 	c.obeyed.config, c.obeyed.owners = cfg, c.owners
 	s := &proxy.Snapshot{
-		Table: cfg.Table().WithOwners(func(id string) route.Owner { return c.actual[id] }), Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter,
+		Table: cfg.Table().WithOwners(func(id string) route.Owner { return c.actual[id] }), Monolith: c.backends[cfg.Monolith.Key()], FallbackAfter: fallbackAfter, OverrideKey: []byte(cfg.OverrideKey),
 		Capabilities: map[string]proxy.Capability{}, Manners: c.manners(cfg),
 	}
 	for _, p := range cfg.Capabilities {

@@ -23,6 +23,7 @@ type recorder struct {
 	mu         sync.Mutex
 	capability string
 	tape       *tape.Recorder
+	path       string
 }
 
 // Wants implements [proxy.Observer]. Only the monolith's answers are recorded:
@@ -49,14 +50,24 @@ func (k *recorder) Observe(x *proxy.Exchange) {
 	})
 }
 
-func (k *recorder) begin(capability string, t *tape.Recorder) error {
+func (k *recorder) begin(capability, path string, t *tape.Recorder) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.tape != nil {
 		return &api.Error{Text: "the traffic of " + k.capability + " is being recorded already", Hint: "wait for that recording to end", Code: api.ExitNo}
 	}
-	k.capability, k.tape = capability, t
+	k.capability, k.tape, k.path = capability, t, path
 	return nil
+}
+
+// recording is the tape that is being written, "" where none is.
+func (k *recorder) recording() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.tape == nil {
+		return ""
+	}
+	return k.path
 }
 
 func (k *recorder) end() {
@@ -90,7 +101,7 @@ func (c *Control) Record(ctx context.Context, q api.RecordRequest, tell func(str
 	if err != nil {
 		return api.Recorded{}, err
 	}
-	if err := c.recorder.begin(p.Name, t); err != nil {
+	if err := c.recorder.begin(p.Name, path, t); err != nil {
 		return api.Recorded{}, err
 	}
 	defer c.recorder.end()

@@ -31,7 +31,7 @@ type Details struct {
 func ContractDetails(r verify.Report, clean Cleaner) (json.RawMessage, error) {
 	r = Clean(r.Brief(), clean)
 	for n, i := range r.Interactions {
-		r.Interactions[n].Parity = first(i.Parity)
+		r.Interactions[n].Parity, r.Interactions[n].Effects = first(i.Parity), first(i.Effects)
 		for k, result := range i.Results {
 			i.Results[k].Differences = first(result.Differences)
 		}
@@ -45,7 +45,7 @@ func Clean(r verify.Report, clean Cleaner) verify.Report {
 	interactions := make([]verify.Interaction, len(r.Interactions))
 	for n, i := range r.Interactions {
 		i.Request, i.Reason = clean.Text(i.Request), clean.Text(i.Reason)
-		i.Parity = cleaned(i.Parity, clean)
+		i.Parity, i.Effects = cleaned(i.Parity, clean), cleaned(i.Effects, clean)
 		i.Example = cleanExhibit(i.Example, clean)
 		results := make([]verify.Result, len(i.Results))
 		for k, result := range i.Results {

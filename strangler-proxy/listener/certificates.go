@@ -78,6 +78,13 @@ func (c *Certificates) config() *tls.Config {
 	}}
 }
 
+// Shown returns the certificate as it is now, for connections on which this
+// process is the client; see [tls.Config].
+func (c *Certificates) Shown(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	c.look()
+	return &c.current.Load().Certificates[0], nil
+}
+
 // look takes the files as they are now, if they have changed and are good.
 func (c *Certificates) look() {
 	if !c.looking.TryLock() {
@@ -150,5 +157,5 @@ type expiredError struct {
 }
 
 func (e expiredError) Error() string {
-	return fmt.Sprintf("tls: the certificate in %s was good until %s; clients will refuse it", e.path, e.until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("tls: the certificate in %s was good until %s; whoever is shown it will refuse it", e.path, e.until.UTC().Format(time.RFC3339))
 }

@@ -104,6 +104,7 @@ func (f *flight) question() route.Request {
 // left, by [flight.land], when the request has been answered; that is what a
 // switch waits for.
 func (p *Proxy) decide(ctx context.Context, f *flight) error {
+	f.readOverride()
 	if f.route == nil {
 		f.decision = route.Decide(nil, f.asked.method, route.Client{}, route.Capability{})
 		f.target = f.obeyed.Monolith
@@ -156,11 +157,11 @@ func (p *Proxy) state(c *capability) route.Capability {
 // give it with.
 func (p *Proxy) client(f *flight, owner change.Side, give bool) route.Client {
 	stage := f.route.Owner.Stage
-	if !f.capability.Data && stage != route.Canary && stage != route.Shadow {
-		return route.Client{}
+	if !f.capability.Data && (stage != route.Canary && stage != route.Shadow || f.override != "") {
+		return route.Client{Override: f.override}
 	}
 	who := p.identify(&f.asked, f.capability.CanaryBy)
-	var c route.Client
+	c := route.Client{Override: f.override}
 	if f.capability.Data {
 		c.Fresh = f.capability.fresh.is(who.known(), p.o.Synced(f.capability.name, owner))
 	}
@@ -171,6 +172,9 @@ func (p *Proxy) client(f *flight, owner change.Side, give bool) route.Client {
 	case route.Shadow:
 		c.Bucket = rand.IntN(10_000) // a share of requests, not of clients
 	case route.Canary:
+		if f.override != "" {
+			break
+		}
 		key := who.canaryKey
 		if key == "" {
 			f.keyless = true
@@ -187,7 +191,7 @@ func (p *Proxy) client(f *flight, owner change.Side, give bool) route.Client {
 // safe read without a body, by a client that would not miss its own writes,
 // from data that is not stale.
 func mayFallBack(f *flight, state route.Capability, cl route.Client) bool {
-	if f.route.Writes || !route.Reads(f.asked.method) || f.asked.length != 0 || f.asked.upgrade {
+	if f.override != "" || f.route.Writes || !route.Reads(f.asked.method) || f.asked.length != 0 || f.asked.upgrade {
 		return false
 	}
 	return !state.Data || state.Owner == change.Monolith || !state.Stale && !cl.Fresh
@@ -227,6 +231,9 @@ type flight struct {
 	other      *upstream.Backend // asked instead if that is safe; nil: nobody is
 	inside     *gate             // which counts this write as under way
 	keyless    bool              // a canary's client without a key
+	override   change.Side       // that a tester's token asks for; "" where none is obeyed
+	overridden string            // what became of a token, for whoever sent it; "" where there is none
+	inCookie   bool              // it came in one
 	cookie     string            // Set-Cookie that makes the client sticky; "" where it is, or need not be
 	fellBack   string            // why, if it did
 	err        error

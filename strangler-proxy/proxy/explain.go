@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"time"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/route"
@@ -16,12 +17,13 @@ type Explanation struct {
 	Decision   route.Decision `json:"decision"`
 	URL        string         `json:"url"`
 	Refused    string         `json:"refused,omitempty"`
-	Passed     []string       `json:"passed,omitempty"` // routes that ask for what the request lacks
+	Override   string         `json:"override,omitempty"` // what becomes of the tester's token that it has
+	Passed     []string       `json:"passed,omitempty"`   // routes that ask for what the request lacks
 }
 
 // Explain decides about a request without sending it.
 func (p *Proxy) Explain(r *http.Request) Explanation {
-	f := flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load()}
+	f := flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
 	if f.obeyed == nil {
 		return Explanation{Refused: errStarting.Error()}
@@ -39,8 +41,11 @@ func (p *Proxy) Explain(r *http.Request) Explanation {
 	}
 	f.capability = f.obeyed.capabilities[f.route.Capability]
 	e.Route, e.Capability, e.Owner = f.route.ID, f.route.Capability, f.route.Owner.String()
+	f.readOverride()
 	state := p.state(f.capability)
 	e.Decision = route.Decide(f.route, r.Method, p.client(&f, state.Owner, false), state)
+	f.decision = e.Decision
+	e.Override = f.sayOverride()
 	if f.keyless {
 		e.Decision.Reason += "; the client has no key yet and would get one"
 	}

@@ -197,6 +197,9 @@ func (o *Forwarding) set(h http.Header, f *flight) {
 			delete(h, name)
 		}
 	}
+	if f.inCookie {
+		hideToken(h)
+	}
 	for _, field := range f.told {
 		h.Set(field.Name, field.Value)
 	}

@@ -216,6 +216,9 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 func (p *Proxy) arrived(res *http.Response) error {
 	f := flightOf(res.Request)
 	p.wrote(f)
+	if said := f.sayOverride(); said != "" {
+		res.Header.Set(OverrideField, said)
+	}
 	if f.fellBack != "" {
 		res.Header.Set("X-Strangler-Fallback", "monolith")
 	}

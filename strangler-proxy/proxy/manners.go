@@ -23,7 +23,7 @@ type Manners struct {
 
 // rewrite returns the value of an answer's field as the client gets it.
 func (f *flight) rewrite(name, value string) string {
-	return rewriteField(name, value, f.target.URL, f.from.scheme(), f.asked.host)
+	return rewriteField(name, value, f.target.Hosts(), f.from.scheme(), f.asked.host)
 }
 
 // rewriteHeader does the same over net/http.
@@ -35,17 +35,41 @@ func (f *flight) rewriteHeader(h http.Header) {
 	}
 }
 
-// rewriteField turns a backend's own name into what the client asked for.
-func rewriteField(name, value string, backend *url.URL, scheme, host string) string {
+// rewriteField turns a backend's own name, that of any of its endpoints, into
+// what the client asked for.
+func rewriteField(name, value string, backend []*url.URL, scheme, host string) string {
 	switch {
 	case http1.SameName(name, "Location") || http1.SameName(name, "Content-Location"):
-		if u, err := url.Parse(value); err == nil && u.Host != "" && strings.EqualFold(u.Host, backend.Host) {
-			return scheme + "://" + host + value[strings.Index(value, u.Host)+len(u.Host):]
+		u, err := url.Parse(value)
+		if err != nil || u.Host == "" {
+			return value
+		}
+		for _, own := range backend {
+			if strings.EqualFold(withPort(u.Host, u.Scheme, own.Scheme), withPort(own.Host, own.Scheme, own.Scheme)) {
+				return scheme + "://" + host + value[strings.Index(value, u.Host)+len(u.Host):]
+			}
 		}
 	case http1.SameName(name, "Set-Cookie"):
-		return withoutDomain(value, backend.Hostname())
+		for _, own := range backend {
+			value = withoutDomain(value, own.Hostname())
+		}
 	}
 	return value
+}
+
+// withPort returns a host with its port, which may be that of its scheme; one
+// that is given without a scheme has that of the backend.
+func withPort(host, scheme, otherwise string) string {
+	if scheme == "" {
+		scheme = otherwise
+	}
+	if bare := (&url.URL{Host: host}); bare.Port() != "" {
+		return host
+	}
+	if strings.EqualFold(scheme, "https") {
+		return host + ":443"
+	}
+	return host + ":80"
 }
 
 // withoutDomain leaves out a cookie's Domain if it is the backend's own: the

@@ -205,6 +205,9 @@ func (c *conn) appendOurs(b []byte) []byte {
 	if c.flight.cookie != "" {
 		b = appendField(b, "Set-Cookie", c.flight.cookie)
 	}
+	if said := c.flight.sayOverride(); said != "" {
+		b = appendField(b, OverrideField, said)
+	}
 	if c.flight.fellBack != "" {
 		b = append(b, "X-Strangler-Fallback: monolith\r\n"...)
 	}

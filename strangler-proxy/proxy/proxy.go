@@ -31,6 +31,9 @@ type Snapshot struct {
 	// FallbackAfter is how long a service may take to begin its answer to a
 	// safe read before the monolith is asked.
 	FallbackAfter time.Duration
+	// OverrideKey is what testers' overrides are signed with; empty: there are
+	// none.
+	OverrideKey []byte
 }
 
 // Capability is what the proxy needs to know of one.

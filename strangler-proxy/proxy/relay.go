@@ -348,6 +348,10 @@ func (c *conn) appendRequest(b []byte) []byte {
 		switch {
 		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
 		case http1.SameName(field.Name, "Host") && field.Value != host:
+		case f.inCookie && http1.SameName(field.Name, "Cookie"):
+			if rest := withoutToken(field.Value); rest != "" {
+				b = appendField(b, field.Name, rest)
+			}
 		case r.Framing(i) && c.body.chunked:
 			// Some compare letter by letter.
 			b = append(b, "Transfer-Encoding: chunked\r\n"...)

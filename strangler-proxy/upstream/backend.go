@@ -28,6 +28,7 @@ type Backend struct {
 
 	o         Options
 	endpoints []*endpoint
+	hosts     []*url.URL // of the endpoints
 	transport atomic.Pointer[transport]
 	prober    *http.Transport // asks whether the backend is well, whatever it has to bear
 	dialer    net.Dialer
@@ -79,6 +80,7 @@ func New(o Options) (*Backend, error) {
 			return nil, fmt.Errorf("backend %s: %w", o.Name, err)
 		}
 		b.endpoints = append(b.endpoints, &endpoint{url: u})
+		b.hosts = append(b.hosts, u)
 	}
 	b.URL = b.endpoints[0].url
 	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial, KeepAlive: 30 * time.Second}
@@ -107,6 +109,10 @@ func hostPort(u *url.URL) string {
 	}
 	return net.JoinHostPort(u.Hostname(), "80")
 }
+
+// Hosts returns the URLs of the endpoints, by whose hosts a backend may call
+// itself.
+func (b *Backend) Hosts() []*url.URL { return b.hosts }
 
 // Address is the host and port that connections go to when nothing is in
 // between.

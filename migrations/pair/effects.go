@@ -1,0 +1,265 @@
+package pair
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/mapping"
+)
+
+// Difference is a difference between what the two sides wrote. Kind is missing
+// (only the monolith wrote the row), extra (only the service did), deleted (one
+// side deleted it) or different.
+type Difference struct {
+	Table    string // the service's
+	Key      string // the monolith's row, in the service's schema
+	Kind     string
+	Column   string // of different
+	Monolith string // the value as the mapping makes it
+	Service  string
+}
+
+// apart is how far two moments may lie apart that each side's clock has told
+// while both were asked the same, one after the other.
+const apart = 10 * time.Second
+
+// Effects compares what both sides have written since their marks, row by row,
+// through the mapping. Rows are told by their keys, or, where a side made the
+// keys up, in the order in which they were written: from then on the two keys
+// stand for each other wherever they appear. Moments may lie a few seconds apart.
+func (p *Pair) Effects(ctx context.Context) ([]Difference, error) {
+	ours, err := p.read(ctx, change.Monolith)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := p.read(ctx, change.Service)
+	if err != nil {
+		return nil, err
+	}
+	var all []Difference
+	// Parents come first in a plan, so that their keys are known when a row
+	// refers to them.
+	for n, t := range p.plan.Tables {
+		pairs, left, more := p.match(n, of(ours, n), of(theirs, n))
+		for _, pair := range pairs {
+			all = append(all, p.compare(t, pair[0], pair[1])...)
+		}
+		for _, w := range left {
+			all = append(all, Difference{Table: t.To, Key: mapping.EncodeKey(w.key), Kind: "missing", Monolith: shown(t, w)})
+		}
+		for _, w := range more {
+			all = append(all, Difference{Table: t.To, Key: mapping.EncodeKey(w.key), Kind: "extra", Service: shown(t, w)})
+		}
+	}
+	return all, nil
+}
+
+func of(all []written, table int) []written {
+	var some []written
+	for _, w := range all {
+		if w.table == table {
+			some = append(some, w)
+		}
+	}
+	return some
+}
+
+// match pairs the rows of a table, first by equal keys, then in order.
+func (p *Pair) match(table int, ours, theirs []written) (pairs [][2]written, left, more []written) {
+	by := map[string]int{}
+	for n, w := range theirs {
+		by[mapping.EncodeKey(w.key)] = n
+	}
+	taken := map[int]bool{}
+	for _, w := range ours {
+		n, same := by[mapping.EncodeKey(p.ids.theirs(table, w.key))]
+		if same && !taken[n] {
+			taken[n] = true
+			pairs = append(pairs, [2]written{w, theirs[n]})
+			continue
+		}
+		left = append(left, w)
+	}
+	for n, w := range theirs {
+		if !taken[n] {
+			more = append(more, w)
+		}
+	}
+	for len(left) > 0 && len(more) > 0 {
+		p.ids.learn(table, left[0].key, more[0].key)
+		pairs = append(pairs, [2]written{left[0], more[0]})
+		left, more = left[1:], more[1:]
+	}
+	return pairs, left, more
+}
+
+func (p *Pair) compare(t *mapping.Table, ours, theirs written) []Difference {
+	key := mapping.EncodeKey(ours.key)
+	if (ours.row == nil) != (theirs.row == nil) {
+		return []Difference{{Table: t.To, Key: key, Kind: "deleted", Monolith: shown(t, ours), Service: shown(t, theirs)}}
+	}
+	var all []Difference
+	for n, column := range t.Columns() {
+		if ours.row == nil {
+			break
+		}
+		a, b := ours.row[n], theirs.row[n]
+		if !p.ids.alike(a.String(), b.String()) {
+			all = append(all, Difference{Table: t.To, Key: key, Kind: "different", Column: column.To, Monolith: a.String(), Service: b.String()})
+		}
+	}
+	return all
+}
+
+func shown(t *mapping.Table, w written) string {
+	if w.row == nil {
+		return "deleted"
+	}
+	parts := make([]string, len(w.row))
+	for n, column := range t.Columns() {
+		parts[n] = column.To + "=" + w.row[n].String()
+	}
+	return strings.Join(parts, " ")
+}
+
+// ids are the keys of both sides that stand for each other.
+type ids struct {
+	keys []map[string]change.Key // by table: the monolith's to the service's
+	text map[string]map[string]bool
+}
+
+func newIDs(plan *mapping.Plan) *ids {
+	i := &ids{text: map[string]map[string]bool{}}
+	for range plan.Tables {
+		i.keys = append(i.keys, map[string]change.Key{})
+	}
+	return i
+}
+
+func (i *ids) learn(table int, ours, theirs change.Key) {
+	i.keys[table][mapping.EncodeKey(ours)] = theirs
+	for n := range ours {
+		a, b := ours[n].String(), theirs[n].String()
+		if i.text[a] == nil {
+			i.text[a] = map[string]bool{}
+		}
+		i.text[a][b] = true
+	}
+}
+
+// theirs is the service's key for one of the monolith's.
+func (i *ids) theirs(table int, key change.Key) change.Key {
+	if other, ok := i.keys[table][mapping.EncodeKey(key)]; ok {
+		return other
+	}
+	return key
+}
+
+var digits = regexp.MustCompile(`\d+`)
+
+// alike reports whether two values say the same: they are equal, or equal but
+// for keys that stand for each other and for moments, also within a text or a
+// JSON document.
+func (i *ids) alike(a, b string) bool {
+	if a == b || i.text[a][b] {
+		return true
+	}
+	var x, y any
+	if decode(a, &x) && decode(b, &y) {
+		return i.alikeJSON(x, y)
+	}
+	return near(a, b) || i.alikeText(a, b)
+}
+
+func decode(text string, into *any) bool {
+	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
+		return false
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	return d.Decode(into) == nil
+}
+
+func (i *ids) alikeJSON(x, y any) bool {
+	switch x := x.(type) {
+	case map[string]any:
+		other, ok := y.(map[string]any)
+		if !ok || len(x) != len(other) {
+			return false
+		}
+		for name := range x {
+			if there, has := other[name]; !has || !i.alikeJSON(x[name], there) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		other, ok := y.([]any)
+		if !ok || len(x) != len(other) {
+			return false
+		}
+		for n := range x {
+			if !i.alikeJSON(x[n], other[n]) {
+				return false
+			}
+		}
+		return true
+	case json.Number:
+		other, ok := y.(json.Number)
+		return ok && i.alike(x.String(), other.String())
+	case string:
+		other, ok := y.(string)
+		return ok && i.alike(x, other)
+	}
+	return x == y
+}
+
+// alikeText reports whether two texts differ in numbers only, and those are
+// keys that stand for each other, such as in INV-000017.
+func (i *ids) alikeText(a, b string) bool {
+	if digits.ReplaceAllString(a, "0") != digits.ReplaceAllString(b, "0") {
+		return false
+	}
+	ours, theirs := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
+	for n := range ours {
+		x, y := strings.TrimLeft(ours[n], "0"), strings.TrimLeft(theirs[n], "0")
+		if ours[n] != theirs[n] && !i.text[x][y] {
+			return false
+		}
+	}
+	return true
+}
+
+// layouts are the forms of moments in the databases and in what they keep.
+var layouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00"}
+
+// near reports whether two texts are moments of one form that lie next to each
+// other.
+func near(a, b string) bool {
+	for _, layout := range layouts {
+		x, err := time.Parse(layout, a)
+		if err != nil {
+			continue
+		}
+		y, err := time.Parse(layout, b)
+		return err == nil && x.Sub(y).Abs() <= apart
+	}
+	return false
+}
+
+// String is the difference on one line.
+func (d Difference) String() string {
+	where := fmt.Sprintf("%s %s", d.Table, d.Key)
+	switch d.Kind {
+	case "missing":
+		return where + ": only the monolith wrote it: " + d.Monolith
+	case "extra":
+		return where + ": only the service wrote it: " + d.Service
+	}
+	return fmt.Sprintf("%s %s: the monolith wrote %s, the service %s", where, d.Column, d.Monolith, d.Service)
+}

@@ -1,0 +1,127 @@
+package postgres_test
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/change/changetest"
+)
+
+// relay passes connections on to a server, and can leave those that there are
+// half open: their server's end is gone, and nobody says so to the client.
+type relay struct {
+	mu     sync.Mutex
+	open   map[net.Conn]bool // towards the server
+	ctx    context.Context
+	server string
+}
+
+func newRelay(t *testing.T, server string) (*relay, string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &relay{open: map[net.Conn]bool{}, ctx: ctx, server: server}
+	var clients sync.WaitGroup
+	clients.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			clients.Go(func() { r.serve(client) })
+		}
+	})
+	t.Cleanup(func() { listener.Close(); cancel(); r.halfOpen(); clients.Wait() })
+	return r, listener.Addr().String()
+}
+
+func (r *relay) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", r.server)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	r.open[server] = true
+	r.mu.Unlock()
+	var sending sync.WaitGroup
+	sending.Go(func() { r.pass(client, server); server.Close() })
+	left := r.pass(server, client)
+	if left { // the client is left alone with an open connection
+		<-r.ctx.Done()
+	}
+	client.Close()
+	server.Close()
+	sending.Wait()
+}
+
+// pass passes on what comes, and reports whether the server's end was taken away.
+func (r *relay) pass(from, to net.Conn) (left bool) {
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil && !r.taken(to) {
+				return false
+			}
+		}
+		if err != nil {
+			return r.taken(from)
+		}
+	}
+}
+
+func (r *relay) taken(server net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open, known := r.open[server]
+	return known && !open
+}
+
+// halfOpen takes the server's end of every connection away.
+func (r *relay) halfOpen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for server := range r.open {
+		r.open[server] = false
+		server.Close()
+	}
+}
+
+// TestAConnectionThatNobodyAnswersAnyMoreIsReplaced: the server has forgotten it,
+// and what is sent there is lost without a word.
+func TestAConnectionThatNobodyAnswersAnyMoreIsReplaced(t *testing.T) {
+	unlessShort(t)
+	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
+	u, err := url.Parse(s.dsn)
+	must(t, err)
+	r, addr := newRelay(t, u.Host)
+	u.Host = addr
+	s.db.Close()
+	s.db = opened(t, u.String(), change.Monolith, changetest.Tables())
+	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+	b, err := s.db.Read(t.Context(), 0, 10)
+	must(t, err)
+	if len(b.Changes) != 1 {
+		t.Fatalf("%+v", b)
+	}
+	r.halfOpen()
+	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (2, 'b', 1)")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	for {
+		next, err := s.db.Read(ctx, b.To, 10)
+		if err == nil && len(next.Changes) == 1 {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the change does not arrive: %+v, %v", next, err)
+		}
+	}
+}
