@@ -25,18 +25,17 @@ func TestMergingAddsWhatIsNewAndListsWhatConflicts(t *testing.T) {
 	old := of(i("a", "/a", 200, `{"x":1}`), i("b", "/b", 200, `{}`), i("c", "/c", 200, `{}`))
 	other := of(renamed, stateful, i("b2", "/b", 200, `{"y":1}`), i("b3", "/c", 404, `{}`), i("a", "/z", 200, "{}"))
 
-	if _, got := contract.Merge(old, other, contract.Neither); true {
-		want := contract.Merged{Added: 1, Same: 1, Conflicts: []contract.Conflict{
-			{Old: "b", New: "b2", Text: "GET /b is answered differently"},
-			{Old: "c", New: "b3", Text: "GET /c is answered 200 in one and 404 in the other"},
-			{Old: "a", New: "a", Text: "the key stands for GET /a (of a) in one and for GET /z (of a) in the other"},
-		}}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
-		if text := got.Conflicts[0].String() + got.Conflicts[2].String(); !strings.Contains(text, "interactions b and b2: ") || !strings.Contains(text, "interaction a: ") {
-			t.Error(text)
-		}
+	_, got := contract.Merge(old, other, contract.Neither)
+	want := contract.Merged{Added: 1, Same: 1, Conflicts: []contract.Conflict{
+		{Old: "b", New: "b2", Text: "GET /b is answered differently"},
+		{Old: "c", New: "b3", Text: "GET /c is answered 200 in one and 404 in the other"},
+		{Old: "a", New: "a", Text: "the key stands for GET /a (of a) in one and for GET /z (of a) in the other"},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("(-want +got)\n%s", diff)
+	}
+	if text := got.Conflicts[0].String() + got.Conflicts[2].String(); !strings.Contains(text, "interactions b and b2: ") || !strings.Contains(text, "interaction a: ") {
+		t.Error(text)
 	}
 	kept, m := contract.Merge(old, other, contract.Old)
 	if m.Kept != 3 || len(kept.Interactions) != 4 || string(kept.Interactions[1].Response.Body) != "{}" || len(old.Interactions) != 3 {

@@ -155,8 +155,15 @@ func (s *Set) readNamed(category string, data json.RawMessage) error {
 	return errors.Join(problems...)
 }
 
-// splitIndex takes name[2] apart.
+// splitIndex takes apart what names a value: name, name[2], name[*], or a path
+// such as $.name[2] and $['name'].
 func splitIndex(key string) (name string, index int) {
+	key = strings.TrimSuffix(key, "[*]")
+	if path, err := match.ParsePath(key); err == nil {
+		if name, index, ok := split(path); ok {
+			return name, index
+		}
+	}
 	open := strings.LastIndexByte(key, '[')
 	if open > 0 && strings.HasSuffix(key, "]") {
 		if _, err := fmt.Sscanf(key[open:], "[%d]", &index); err == nil && index >= 0 {
@@ -164,6 +171,19 @@ func splitIndex(key string) (name string, index int) {
 		}
 	}
 	return key, -1
+}
+
+// split takes apart a path that names a value, or one of its values.
+func split(path match.Path) (name string, index int, ok bool) {
+	keys, exact := path.Keys()
+	if !exact || len(keys) < 1 || len(keys) > 2 {
+		return "", 0, false
+	}
+	if name, ok = keys[0].(string); !ok || len(keys) == 1 {
+		return name, -1, ok
+	}
+	index, ok = keys[1].(int)
+	return name, index, ok
 }
 
 func (s *Set) readBody(data json.RawMessage) error {

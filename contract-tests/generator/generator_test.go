@@ -2,6 +2,7 @@ package generator_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"strings"
@@ -124,6 +125,19 @@ func TestGeneratorsReachEveryPartOfARequest(t *testing.T) {
 	after, err = set(t, `{"path":{"":{"type":"ProviderState","expression":"${where}"}}}`).Apply(before, context(1))
 	if err != nil || after.Path != "/orders/7" {
 		t.Errorf("a whole path becomes %s (%v)", after.Path, err)
+	}
+}
+
+func TestTheNamesOfEveryWriterAreUnderstood(t *testing.T) {
+	q := generator.Message{Query: map[string][]string{"q": {"a", "b"}, "tag[]": {"c"}}}
+	for key, want := range map[string]string{
+		"q": "map[q:[42 42] tag[]:[c]]", "q[1]": "map[q:[a 42] tag[]:[c]]", "q[*]": "map[q:[42 42] tag[]:[c]]", "$.q": "map[q:[42 42] tag[]:[c]]",
+		"$.q[0]": "map[q:[42 b] tag[]:[c]]", "$['q'][*]": "map[q:[42 42] tag[]:[c]]", "$['tag[]']": "map[q:[a b] tag[]:[42]]", "tag[]": "map[q:[a b] tag[]:[42]]",
+	} {
+		m, err := set(t, `{"query":{"`+key+`":{"type":"ProviderState","expression":"${id}"}}}`).Apply(q, context(1))
+		if got := fmt.Sprint(m.Query); err != nil || got != want {
+			t.Errorf("%s: %s, want %s (%v)", key, got, want, err)
+		}
 	}
 }
 

@@ -87,10 +87,10 @@ type Pair struct {
 // Learner collects pairs. Its zero value has seen none. It is for one goroutine.
 type Learner struct {
 	places map[key]*place
-	pairs  map[subject][2]int64 // asked at once, and with a lag
-	other  map[string]int64     // what is told, and how often it was seen
-	beyond int64                // places for which there was no room
-	kept   []Pair               // some that differed
+	pairs  []pair
+	other  map[string]int64 // what is told, and how often it was seen
+	beyond int64            // places for which there was no room
+	kept   []Pair           // some that differed
 }
 
 type key struct {
@@ -99,24 +99,25 @@ type key struct {
 }
 
 const (
-	most     = 20_000 // places of one learner
-	keptMost = 32     // pairs that differed
+	most      = 20_000 // places of one learner
+	keptMost  = 32     // pairs that differed
+	pairsMost = 10_000
 )
 
 // Note takes one pair.
 func (l *Learner) Note(p Pair) {
 	if l.places == nil {
-		l.places, l.pairs, l.other = map[key]*place{}, map[subject][2]int64{}, map[string]int64{}
+		l.places, l.other = map[key]*place{}, map[string]int64{}
 	}
 	if p.A.Status != p.B.Status {
 		l.other[fmt.Sprintf("%s: $.status: %d and %d", p.Route, min(p.A.Status, p.B.Status), max(p.A.Status, p.B.Status))]++
 		return
 	}
 	s := subject{p.Route, p.A.Status}
-	n := l.pairs[s]
-	n[when(p.Lag)]++
-	l.pairs[s] = n
-	w := &walk{learner: l, subject: s, lag: p.Lag, flipped: map[*place]bool{}}
+	if len(l.pairs) == pairsMost {
+		return
+	}
+	w := &walk{learner: l, subject: s, flips: map[*place]*flip{}}
 	found := compare.Responses(p.A, p.B, match.Rules{}, compare.Options{Mode: compare.Exact, Limit: 1000})
 	if len(found) > 0 && len(l.kept) < keptMost {
 		l.kept = append(l.kept, p)
@@ -125,6 +126,14 @@ func (l *Learner) Note(p Pair) {
 	for _, d := range found {
 		w.difference(d, documents)
 	}
+	l.pairs = append(l.pairs, pair{s, when(p.Lag), w.flips})
+}
+
+// pair is how two answers differed.
+type pair struct {
+	subject
+	lagged int
+	flips  map[*place]*flip
 }
 
 // when is 0 for what was asked at once, and 1 with a lag.
@@ -137,26 +146,48 @@ func when(lag time.Duration) int {
 
 // Pairs returns how many pairs were asked at once, and how many with a lag.
 func (l *Learner) Pairs() (atOnce, lagged int64) {
-	for _, n := range l.pairs {
-		atOnce += n[0]
-		lagged += n[1]
+	for _, p := range l.pairs {
+		lagged += int64(p.lagged)
 	}
-	return atOnce, lagged
+	return int64(len(l.pairs)) - lagged, lagged
 }
 
 // Learn says in which places the application differs from itself.
 func (l *Learner) Learn() Noise {
+	all, pairs := l.summaries(func(pair) bool { return true })
+	moved := map[*place]bool{}
+	for k, p := range l.places {
+		if s := all[p]; s != nil && !s.regular(pairs[k.subject]) {
+			moved[p] = true
+		}
+	}
+	// Where something moved, whatever lies beside it may have moved with it: an
+	// element that was put before others changes every place of a list. Such a
+	// pair teaches nothing.
+	still, _ := l.summaries(func(p pair) bool {
+		for at := range p.flips {
+			if moved[at] {
+				return false
+			}
+		}
+		return true
+	})
 	var n Noise
 	for k, p := range l.places {
-		if p.flips[0]+p.flips[1] == 0 {
+		s := all[p]
+		switch {
+		case s == nil:
+			continue
+		case moved[p] || still[p] == nil:
+			n.Unexplained = append(n.Unexplained, fmt.Sprintf("%s (%d): %s: %s: taken for data that was changed in between", k.route, k.status, k.path, s))
 			continue
 		}
-		m, why := p.matcher(l.pairs[k.subject])
+		m, why := p.matcher(*still[p])
 		if why != "" {
 			n.Unexplained = append(n.Unexplained, fmt.Sprintf("%s (%d): %s: %s", k.route, k.status, k.path, why))
 			continue
 		}
-		n.Places = append(n.Places, Place{Route: k.route, Status: k.status, Path: k.path, Matcher: m, Flips: p.flips[0] + p.flips[1], Samples: p.samples})
+		n.Places = append(n.Places, Place{Route: k.route, Status: k.status, Path: k.path, Matcher: m, Flips: still[p].times[0] + still[p].times[1], Samples: p.samples})
 	}
 	for what, times := range l.other {
 		n.Unexplained = append(n.Unexplained, fmt.Sprintf("%s (%d times)", what, times))
@@ -171,6 +202,27 @@ func (l *Learner) Learn() Noise {
 		return strings.Compare(fmt.Sprint(a.Route, " ", a.Status, a.Path), fmt.Sprint(b.Route, " ", b.Status, b.Path))
 	})
 	return n
+}
+
+// summaries sums up how each place differed in some of the pairs, and how many
+// pairs there are of each subject.
+func (l *Learner) summaries(of func(pair) bool) (map[*place]*summary, map[subject][2]int64) {
+	all, pairs := map[*place]*summary{}, map[subject][2]int64{}
+	for _, p := range l.pairs {
+		n := pairs[p.subject]
+		n[p.lagged]++
+		pairs[p.subject] = n
+		if !of(p) {
+			continue
+		}
+		for at, f := range p.flips {
+			if all[at] == nil {
+				all[at] = &summary{}
+			}
+			all[at].add(f, p.lagged)
+		}
+	}
+	return all, pairs
 }
 
 // uncovered holds the pairs that were kept to what was learned of them, and tells

@@ -196,6 +196,26 @@ func TestDataThatWasChangedBetweenTwoQuestionsIsNoNoise(t *testing.T) {
 	}
 }
 
+// TestAnElementThatWasPutBeforeOthersTeachesNothing has a list of the newest
+// three, of which one is made now and then between two questions: every place of
+// it differs then, moments that are seconds apart as well.
+func TestAnElementThatWasPutBeforeOthersTeachesNothing(t *testing.T) {
+	made := func(n int) string {
+		return fmt.Sprintf(`{"id": %d, "no": "R-%d", "created": %q}`, n, n, time.Date(2026, 3, 1, 12, 0, n, 0, time.UTC).Format(time.RFC3339))
+	}
+	n := learn(100, func(ask int, _ time.Time) compare.Message {
+		round, late := (ask-1)/3, (ask-1)%3 == 2
+		newest := 10 + round/10
+		if late && round%10 == 9 {
+			newest++
+		}
+		return document(`{"seen": %d, "list": [%s,%s,%s]}`, ask, made(newest), made(newest-1), made(newest-2))
+	})
+	if len(n.Places) != 1 || n.Places[0].Path != "$.body.seen" || len(n.Unexplained) != 3 {
+		t.Errorf("%+v", n)
+	}
+}
+
 func TestWhatNoMatcherCoversIsTold(t *testing.T) {
 	for want, app := range map[string]func(ask int, at time.Time) compare.Message{
 		"$.body.extra: is there in some answers and not in others": func(ask int, _ time.Time) compare.Message {

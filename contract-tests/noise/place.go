@@ -14,7 +14,6 @@ import (
 
 // place is what was seen in one place of a route's answers.
 type place struct {
-	flips   [2]int64 // pairs that differed: asked at once, and with a lag
 	samples int64
 
 	kinds    []string         // that values had, sorted
@@ -27,16 +26,10 @@ type place struct {
 	whole    bool             // there is no rule for this place alone
 	partial  bool             // only values that differ are seen
 	decimal  bool             // some number was no integer
-	measured bool             // some pair differed
-	moments  bool             // every pair that differed was of two moments
-	distance time.Duration    // between two of them, at most
 
-	sometimes bool // it is not always there
-	array     bool
-	lengths   bool // of two arrays differed
-	reordered bool // elements of two arrays did
-	shortest  int
-	longest   int
+	array    bool
+	shortest int
+	longest  int
 }
 
 // few is how many distinct values may be a list of words.
@@ -97,17 +90,6 @@ func patternOf(text string) string {
 	return digits.ReplaceAllString(regexp.QuoteMeta(text), "[0-9]+")
 }
 
-// apart notes how far two values that differ are from each other.
-func (p *place) apart(a, b any) {
-	x, okA := moment(a)
-	y, okB := moment(b)
-	p.moments = okA && okB && (p.moments || !p.measured)
-	p.measured = true
-	if p.moments {
-		p.distance = max(p.distance, x.Sub(y).Abs())
-	}
-}
-
 func moment(v any) (time.Time, bool) {
 	text, ok := v.(string)
 	if !ok {
@@ -125,54 +107,86 @@ func (p *place) length(n int) {
 }
 
 // clockwise is how far apart two moments may be that follow the clock, whatever
-// the lag: what was written between two questions is seconds old, what tells the
-// time of the answer as well, and everything else is older.
+// the lag: what tells the time of the answer is seconds old, and everything else
+// is older.
 const clockwise = 30 * time.Second
+
+// summary is how a place differed in all pairs of one sort.
+type summary struct {
+	flip
+	times [2]int64 // pairs that differed: asked at once, and with a lag
+}
+
+func (s *summary) add(f *flip, lagged int) {
+	s.times[lagged]++
+	s.sometimes, s.lengths, s.reordered = s.sometimes || f.sometimes, s.lengths || f.lengths, s.reordered || f.reordered
+	s.values += f.values
+	s.moments += f.moments
+	s.distance = max(s.distance, f.distance)
+}
+
+// follows reports whether the place tells the time of the answer.
+func (s *summary) follows() bool {
+	return s.values > 0 && s.moments == s.values && s.distance <= clockwise
+}
+
+// regular reports whether a place differs often enough to be noise: in a quarter of
+// the pairs that were asked at once, or in half of those with a lag. What differs
+// more seldom, and only after a while, is data that was changed in between. A
+// clock that shows seconds is seen to move in some pairs only.
+func (s *summary) regular(pairs [2]int64) bool {
+	switch all := s.times[0] + s.times[1]; {
+	case all < 3:
+		return false
+	case s.follows():
+		return 50*all >= pairs[0]+pairs[1]
+	}
+	return 4*s.times[0] >= pairs[0] && s.times[0] > 0 || 2*s.times[1] >= pairs[1] && s.times[1] > 0
+}
+
+func (s *summary) String() string {
+	return fmt.Sprintf("differed in %d pairs asked at once, and in %d with a lag", s.times[0], s.times[1])
+}
 
 // matcher is the narrowest that covers what was seen, or why there is none. From
 // narrow to wide: a few words, a moment within a distance, a format, the same
 // text but for its digits, the type.
-func (p *place) matcher(pairs [2]int64) (m match.Matcher, why string) {
-	differed := fmt.Sprintf("differed in %d of %d pairs asked at once, and in %d of %d with a lag", p.flips[0], pairs[0], p.flips[1], pairs[1])
-	follows := p.moments && p.distance <= clockwise
+func (p *place) matcher(s summary) (m match.Matcher, why string) {
 	switch {
 	case p.whole:
-		return m, differed + ": a part of a text, for which there is no rule"
-	case p.flips[0] == 0 && !follows && 2*p.flips[1] < pairs[1]:
-		return m, differed + ": taken for data that was changed in between"
-	case p.sometimes:
-		return m, "is there in some answers and not in others; it " + differed
+		return m, s.String() + ": a part of a text, for which there is no rule"
+	case s.sometimes:
+		return m, "is there in some answers and not in others; it " + s.String()
+	case p.array:
+		return p.list(s)
 	}
-	if p.array {
-		return p.list(differed)
-	}
-	return p.value(follows, differed)
+	return p.value(s)
 }
 
 // list is the matcher of an array that differs as a whole.
-func (p *place) list(differed string) (match.Matcher, string) {
+func (p *place) list(s summary) (match.Matcher, string) {
 	switch {
 	case len(p.kinds) > 0:
-		return match.Matcher{}, "is an array in some answers and not in others; it " + differed
-	case p.lengths && p.partial:
-		return match.Matcher{}, "has no fixed number of elements; it " + differed
-	case p.lengths:
+		return match.Matcher{}, "is an array in some answers and not in others; it " + s.String()
+	case s.lengths && p.partial:
+		return match.Matcher{}, "has no fixed number of elements; it " + s.String()
+	case s.lengths:
 		return match.Matcher{Kind: match.Type, Min: &p.shortest}, ""
 	}
 	return match.Matcher{Kind: match.Unordered}, ""
 }
 
 // value is the matcher of a single value.
-func (p *place) value(follows bool, differed string) (match.Matcher, string) {
+func (p *place) value(s summary) (match.Matcher, string) {
 	switch {
 	case len(p.kinds) == 2 && slices.Contains(p.kinds, "null"):
 		return match.Matcher{Kind: match.Nullable}, ""
 	case len(p.kinds) != 1:
-		return match.Matcher{}, "has several types: " + strings.Join(p.kinds, ", ") + "; it " + differed
+		return match.Matcher{}, "has several types: " + strings.Join(p.kinds, ", ") + "; it " + s.String()
 	case p.fewWords():
 		return p.words(), ""
-	case follows:
-		return match.Matcher{Kind: match.Moment, Within: math.Ceil(2*p.distance.Seconds() + 1)}, ""
+	case s.follows():
+		return match.Matcher{Kind: match.Moment, Within: math.Ceil(2*s.distance.Seconds() + 1)}, ""
 	}
 	switch p.kinds[0] {
 	case "boolean":

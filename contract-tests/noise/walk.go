@@ -16,9 +16,16 @@ import (
 type walk struct {
 	learner *Learner
 	subject subject
-	lag     time.Duration
 	path    match.Path
-	flipped map[*place]bool // by this pair already
+	flips   map[*place]*flip
+}
+
+// flip is how a place differed in one pair.
+type flip struct {
+	sometimes, lengths, reordered bool // see place
+	values                        int  // that differed
+	moments                       int  // of them: both were moments
+	distance                      time.Duration
 }
 
 // place returns what is known of a path; nil where there is no room.
@@ -44,11 +51,27 @@ func (w *walk) here() *place {
 	return w.place(general)
 }
 
-// flip notes, once for each pair, that a place differed.
-func (w *walk) flip(p *place) {
-	if p != nil && !w.flipped[p] {
-		w.flipped[p] = true
-		p.flips[when(w.lag)]++
+// flip notes that a place differed, and returns where to say how.
+func (w *walk) flip(p *place) *flip {
+	if p == nil {
+		return &flip{} // for which there was no room
+	}
+	f := w.flips[p]
+	if f == nil {
+		f = &flip{}
+		w.flips[p] = f
+	}
+	return f
+}
+
+// apart notes two values that differ.
+func (f *flip) apart(a, b any) {
+	f.values++
+	x, okA := moment(a)
+	y, okB := moment(b)
+	if okA && okB {
+		f.moments++
+		f.distance = max(f.distance, x.Sub(y).Abs())
 	}
 }
 
@@ -106,8 +129,7 @@ func (w *walk) values(a, b any) {
 	p.see(a)
 	p.see(b)
 	if !match.Equal(a, b) || match.KindOf(a) != match.KindOf(b) {
-		w.flip(p)
-		p.apart(a, b)
+		w.flip(p).apart(a, b)
 	}
 }
 
@@ -124,9 +146,8 @@ func (w *walk) objects(a, b map[string]any) {
 		w.below(match.Field(name), func() {
 			if inA && inB {
 				w.values(x, y)
-			} else if p := w.here(); p != nil {
-				p.sometimes = true
-				w.flip(p)
+			} else {
+				w.flip(w.here()).sometimes = true
 			}
 		})
 	}
@@ -144,15 +165,9 @@ func (w *walk) arrays(a, b []any) {
 	}
 	switch {
 	case len(a) != len(b):
-		if p != nil {
-			p.lengths = true
-		}
-		w.flip(p)
+		w.flip(p).lengths = true
 	case !slices.Equal(texts(a), texts(b)) && slices.Equal(sorted(a), sorted(b)):
-		if p != nil {
-			p.reordered = true
-		}
-		w.flip(p)
+		w.flip(p).reordered = true
 	default:
 		for i := range a {
 			w.below(match.Index(i), func() { w.values(a[i], b[i]) })
@@ -206,11 +221,9 @@ func (w *walk) difference(d compare.Difference, documents bool) {
 	}
 	switch d.Kind {
 	case compare.Order:
-		p.array, p.reordered = true, true
-		w.flip(p)
+		p.array, w.flip(p).reordered = true, true
 	case compare.Length:
-		p.array, p.lengths = true, true
-		w.flip(p)
+		p.array, w.flip(p).lengths = true, true
 	default:
 		w.text(p, d)
 	}
@@ -218,12 +231,12 @@ func (w *walk) difference(d compare.Difference, documents bool) {
 
 // text notes two texts that differ.
 func (w *walk) text(p *place, d compare.Difference) {
-	w.flip(p)
+	f := w.flip(p)
 	if d.Kind == compare.Missing || d.Kind == compare.Extra {
-		p.sometimes = true
+		f.sometimes = true
 		return
 	}
 	p.see(d.Expected)
 	p.see(d.Actual)
-	p.apart(d.Expected, d.Actual)
+	f.apart(d.Expected, d.Actual)
 }

@@ -22,3 +22,16 @@ func Contradictions(c contract.Contract) contract.Problems {
 	}
 	return problems
 }
+
+// Leniencies lists where a contract asks for less than its examples show, and
+// probably for less than somebody meant.
+func Leniencies(c contract.Contract) contract.Problems {
+	var problems contract.Problems
+	for n, i := range c.Interactions {
+		answer := compare.Message{Status: i.Response.Status, Header: i.Response.Header, Body: i.Response.Body}
+		for _, path := range compare.Unbounded(answer, i.Response.Rules) {
+			problems = append(problems, contract.Problem{Interaction: i.Name(n), Text: "the answer's list " + path + " may be empty, because its rule has no min"})
+		}
+	}
+	return problems
+}

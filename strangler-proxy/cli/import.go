@@ -265,7 +265,7 @@ func (f importFlags) target(c contract.Contract) (string, error) {
 }
 
 func (e *env) tellImport(out string, im importing) {
-	warnings := append(im.doubts, verify.Contradictions(im.result)...)
+	warnings := slices.Concat(im.doubts, verify.Contradictions(im.result), verify.Leniencies(im.result))
 	if e.json {
 		e.print(struct {
 			Contract     string `json:"contract"`

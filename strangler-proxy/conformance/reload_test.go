@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/coder/websocket"
 )
 
 // TestReloadsHurtNobody saves the file again and again, each time with another
@@ -35,9 +33,9 @@ func reloads(t testing.TB, listener kind) {
 		app.cases.Store("read", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "read") }))
 	}
 	stream := c.openStream(t)
-	var socket *websocket.Conn
+	heard := func() {}
 	if !listener.h2 {
-		_, socket = c.dial(t, c.socket(t, echo))
+		heard = c.openSocket(t)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
@@ -65,14 +63,7 @@ func reloads(t testing.TB, listener kind) {
 	if got := stream(); got != "data: again\n" {
 		t.Errorf("the stream from before carries %q", got)
 	}
-	if socket != nil {
-		if err := socket.Write(t.Context(), websocket.MessageText, []byte("again")); err != nil {
-			t.Fatal(err)
-		}
-		if _, got, err := socket.Read(t.Context()); err != nil || string(got) != "again" {
-			t.Errorf("the WebSocket from before carries %q: %v", got, err)
-		}
-	}
+	heard()
 	if monolith.served.Load() == 0 || service.served.Load() == 0 {
 		t.Errorf("the monolith was asked %d times, the service %d times", monolith.served.Load(), service.served.Load())
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 )
 
 // anew changes something about the backends of a file, so that they are made
@@ -27,6 +29,10 @@ func TestAReloadCutsNobodyWhoIsUnderWay(t *testing.T) {
 				c.shared = c.client(t)
 				event := c.openStream(t)
 				rest := c.openUpload(t)
+				again := func() {}
+				if onlyHTTP1(listener, backend) {
+					again = c.openSocket(t)
+				}
 				for n := range 5 {
 					c.front.reload(t, anew(yaml, n))
 					answers(t, c)
@@ -37,7 +43,25 @@ func TestAReloadCutsNobodyWhoIsUnderWay(t *testing.T) {
 				if got := rest(); got != "the first half and the second" {
 					t.Errorf("the upload from before was answered %q", got)
 				}
+				again()
 			})
+		}
+	}
+}
+
+// openSocket opens a WebSocket; the function it returns says something and
+// wants to hear it again.
+func (c *cell) openSocket(t testing.TB) func() {
+	t.Helper()
+	_, socket := c.dial(t, c.socket(t, echo))
+	return func() {
+		t.Helper()
+		if err := socket.Write(t.Context(), websocket.MessageText, []byte("again")); err != nil {
+			t.Error(err)
+			return
+		}
+		if _, got, err := socket.Read(t.Context()); err != nil || string(got) != "again" {
+			t.Errorf("the WebSocket from before carries %q: %v", got, err)
 		}
 	}
 }

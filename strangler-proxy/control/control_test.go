@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -28,6 +29,9 @@ type shop struct {
 	monolith, service *httptest.Server
 	build             atomic.Value // of the service
 	breaks            atomic.Bool  // the service hangs up on requests
+	alike             atomic.Bool  // the service answers as the monolith does
+	noise             atomic.Int64 // each answer has another number, once this is not 0
+	old               atomic.Value // build of the monolith, "" at first
 	path              string       // of the file
 	routes, more      string       // of billing, in the file
 	listen            string
@@ -51,13 +55,23 @@ func (s *shop) application(name string) *httptest.Server {
 		if name == "service" {
 			name := s.build.Load().(string)
 			io.WriteString(w, name+"\n")
+		} else if build, ok := s.old.Load().(string); ok {
+			io.WriteString(w, build)
 		}
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		if name == "service" && s.breaks.Load() {
 			panic(http.ErrAbortHandler)
 		}
-		io.WriteString(w, name)
+		said := name
+		if s.alike.Load() {
+			said = "monolith"
+		}
+		if s.noise.Load() != 0 {
+			w.Header().Set("Content-Type", "application/json")
+			said = fmt.Sprintf(`{"said": %q, "n": %d}`, said, s.noise.Add(1))
+		}
+		io.WriteString(w, said)
 	})
 	server := httptest.NewServer(mux)
 	s.t.Cleanup(server.Close)

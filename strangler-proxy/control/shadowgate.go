@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +41,12 @@ func (c *Control) shadowGate(ctx context.Context, p *config.Capability, routeID 
 	judged := p.Mirroring(routeID)
 	count, some := c.shadow.Count(routeID, shadow.Forward)
 	if !some || count.Compared == 0 {
-		return c.filedShadow(ctx, p, f, now, judged.Rule)
+		f = c.filedShadow(ctx, p, f, now, judged.Rule)
+		if f.Verdict == api.Missing && count.Incomparable > 0 {
+			f.Text += "; " + incomparableText(count)
+			f.Command = "strangler shadow calibrate " + p.Name
+		}
+		return f
 	}
 	f = c.judgeShadow(p.Name, f, count, judged)
 	switch f.Verdict {
@@ -51,6 +58,15 @@ func (c *Control) shadowGate(ctx context.Context, p *config.Capability, routeID 
 		}
 	}
 	return f
+}
+
+// incomparableText says why nothing could be compared.
+func incomparableText(n shadow.Count) string {
+	var parts []string
+	for _, why := range slices.Sorted(maps.Keys(n.Reasons)) {
+		parts = append(parts, fmt.Sprintf("%d %s", n.Reasons[why], why))
+	}
+	return fmt.Sprintf("none of %d mirrored answers could be compared (%s)", n.Incomparable+n.Dropped, strings.Join(parts, ", "))
 }
 
 // mirrors reports whether a route's requests are mirrored at present.

@@ -51,7 +51,7 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	if bothFail(both) {
 		return incomparable(Failing)
 	}
-	if f.verdict, _ = s.differ(x, both); f.verdict != Mismatch {
+	if f.verdict, _ = differ(both, s.excuses(capability, x.Route.ID, both.monolith.Status)); f.verdict != Mismatch {
 		return f
 	}
 	for range rechecks {
@@ -77,12 +77,11 @@ func bothFail(a sides) bool {
 }
 
 // differ compares, first without excuses and then with them.
-func (s *Shadow) differ(x *proxy.Exchange, a sides) (Verdict, []compare.Difference) {
+func differ(a sides, rules match.Rules) (Verdict, []compare.Difference) {
 	found := differences(a.monolith, a.service, match.Rules{})
 	if len(found) == 0 {
 		return Match, nil
 	}
-	rules := s.excuses(x.Route.Capability, x.Route.ID, a.monolith.Status)
 	if rules.Empty() {
 		return Mismatch, found
 	}
@@ -129,7 +128,8 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if both.monolith.Status >= http.StatusInternalServerError {
 		return incomparable(Broken)
 	}
-	verdict, found := s.differ(x, both)
+	excuses := s.excuses(capability, x.Route.ID, both.monolith.Status) // the same for all that follows
+	verdict, found := differ(both, excuses)
 	if verdict != Mismatch {
 		return finding{verdict: verdict}
 	}
@@ -137,7 +137,6 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
-	excuses := s.excuses(capability, x.Route.ID, before.Status)
 	if len(differences(before, after, excuses)) > 0 || s.o.Owner(capability) != owner {
 		return incomparable(InMotion)
 	}

@@ -25,8 +25,8 @@ var pairRule = sequential.Rule{P0: 0.5, P1: 0.25, Alpha: 0.05, PerClient: 1, Per
 // it a ratio tells of the clock and the scheduler.
 const grace = 2 * time.Millisecond
 
-// note takes one pair; margin is the share by which the service may be slower.
-func (l *Latency) note(monolith, service time.Duration, margin float64) {
+// Note takes one pair; margin is the share by which the service may be slower.
+func (l *Latency) Note(monolith, service time.Duration, margin float64) {
 	l.Monolith.note(monolith)
 	l.Service.note(service)
 	l.Pairs++

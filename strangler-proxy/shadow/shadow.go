@@ -128,9 +128,9 @@ func New(o Options) *Shadow {
 	s.restore()
 	o.Metrics.MustRegister(s.counted, gauges{s})
 	for range workers {
-		s.wg.Go(func() { s.work(s.queue) })
+		s.wg.Go(s.work)
 	}
-	s.wg.Go(func() { s.work(s.writes) }) // one, so that they keep their order
+	s.wg.Go(s.inOrder)
 	s.wg.Go(s.keep)
 	return s
 }
@@ -216,12 +216,12 @@ func (s *Shadow) done(x *proxy.Exchange) {
 	s.pending.Add(-1)
 }
 
-func (s *Shadow) work(queue chan *proxy.Exchange) {
+func (s *Shadow) work() {
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
-		case x := <-queue:
+		case x := <-s.queue:
 			s.take(x)
 			s.done(x)
 		}
@@ -263,6 +263,9 @@ func (s *Shadow) drop(r *route.Route, d Direction, why Reason) {
 
 // count files what was found.
 func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
+	if f.verdict == Mismatch && d != Isolated && s.excused(x, f) {
+		f.verdict = Noise // it was learned only while this was being compared
+	}
 	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	differences, example := s.redacted(x, d, f)
 	judged := s.o.Judged(x.Route.Capability, x.Route.ID)
@@ -329,6 +332,12 @@ func (s *Shadow) excuses(capability, routeID string, status int) match.Rules {
 		return match.Rules{}
 	}
 	return rules(routeID, status)
+}
+
+// excused reports whether a mismatch is one no more by what is known now.
+func (s *Shadow) excused(x *proxy.Exchange, f finding) bool {
+	rules := s.excuses(x.Route.Capability, x.Route.ID, f.expected.Status)
+	return !rules.Empty() && len(differences(f.expected, f.actual, rules)) == 0
 }
 
 // Forget starts the counts of a capability anew.

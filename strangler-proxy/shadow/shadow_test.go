@@ -4,139 +4,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"stranglerfig/contract-tests/tape"
-	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
-	"stranglerfig/strangler-proxy/upstream"
 )
-
-// world is a proxy that shadows billing.
-type world struct {
-	t                 testing.TB
-	monolith, service atomic.Pointer[http.HandlerFunc]
-	mirrored          atomic.Int64 // requests that the service got
-	asked             atomic.Int64 // requests that the monolith got
-	owner             atomic.Value
-	synced            atomic.Pointer[time.Time]
-	serviceServer     *httptest.Server
-	shadow            *shadow.Shadow
-	front             *httptest.Server
-	registry          *prometheus.Registry
-}
-
-func newWorld(t testing.TB, set ...func(*shadow.Options)) *world {
-	t.Helper()
-	w := &world{t: t, registry: prometheus.NewRegistry()}
-	w.owner.Store(change.Monolith)
-	w.synced.Store(&time.Time{})
-	monolith := w.backend("monolith", &w.monolith, &w.asked)
-	service := w.backend("service", &w.service, &w.mirrored)
-	o := shadow.Options{
-		Queue: 16, Body: 1 << 10, Timeout: time.Minute, Metrics: w.registry,
-		Backends: func(capability string) (*upstream.Backend, *upstream.Backend) {
-			if capability != "billing" {
-				return monolith, nil
-			}
-			return monolith, service
-		},
-		Owner:  func(string) change.Side { return w.owner.Load().(change.Side) },
-		Synced: func(string, change.Side) time.Time { return *w.synced.Load() },
-		Redact: tape.NewRedactor([]byte("key"), nil).Redact,
-	}
-	for _, f := range set {
-		f(&o)
-	}
-	w.shadow = shadow.New(o)
-	t.Cleanup(w.shadow.Close)
-	p := proxy.New(proxy.Options{Metrics: proxy.NewMetrics(w.registry), Observers: []proxy.Observer{w.shadow}})
-	var routes []route.Route
-	for _, id := range []string{"GET /invoices", "GET /invoices/{id}", "POST /invoices", "/either"} {
-		r, err := route.Parse(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Capability, r.Owner = "billing", route.Owner{Stage: route.Shadow, Share: 100}
-		routes = append(routes, r)
-	}
-	table, problems := route.Compile(routes, route.Profile{})
-	if len(problems) > 0 {
-		t.Fatal(problems)
-	}
-	p.Obey(&proxy.Snapshot{Table: table, Monolith: monolith, FallbackAfter: time.Minute, Capabilities: map[string]proxy.Capability{"billing": {Service: service}}})
-	w.front = httptest.NewServer(p)
-	t.Cleanup(w.front.Close)
-	return w
-}
-
-func (w *world) backend(name string, h *atomic.Pointer[http.HandlerFunc], calls *atomic.Int64) *upstream.Backend {
-	says(h, `{"total": 1}`)
-	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		calls.Add(1)
-		out.Header().Set("Content-Type", "application/json")
-		(*h.Load())(out, r)
-	}))
-	if name == "service" {
-		w.serviceServer = s
-	}
-	w.t.Cleanup(s.Close)
-	b, err := upstream.New(upstream.Options{Name: name, URLs: []string{s.URL}})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(b.Close)
-	return b
-}
-
-func answers(h *atomic.Pointer[http.HandlerFunc], f http.HandlerFunc) { h.Store(&f) }
-
-func says(h *atomic.Pointer[http.HandlerFunc], body string) {
-	answers(h, func(out http.ResponseWriter, _ *http.Request) { io.WriteString(out, body) })
-}
-
-// ask sends a request, which the monolith must answer.
-func (w *world) ask(method, path string) {
-	w.t.Helper()
-	r, err := http.NewRequest(method, w.front.URL+path, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer someone")
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// until returns the counts of a route once they satisfy a condition.
-func (w *world) until(id string, ok func(shadow.Count) bool) shadow.Count {
-	for {
-		for _, c := range w.shadow.Counts() {
-			if c.Route == id && ok(c) {
-				return c
-			}
-		}
-		runtime.Gosched()
-	}
-}
-
-func judged(n int64) func(shadow.Count) bool {
-	return func(c shadow.Count) bool { return c.Compared+c.Incomparable+c.Dropped == n }
-}
 
 func TestEqualAnswersMatch(t *testing.T) {
 	w := newWorld(t)
@@ -260,31 +136,54 @@ func TestAnAnswerThatWasOldWhenItWasComparedMatches(t *testing.T) {
 
 func TestWhatCannotBeComparedIsCountedAsSuch(t *testing.T) {
 	for name, breaks := range map[string]func(w *world){
-		"a service that is down": func(w *world) { w.serviceServer.Close() },
-		"a service that breaks off": func(w *world) {
+		"unreachable: a service that is down": func(w *world) { w.serviceServer.Close() },
+		"unreachable: a service that breaks off": func(w *world) {
 			answers(&w.service, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		},
-		"an answer that is too long":                  func(w *world) { says(&w.monolith, strings.Repeat("x", 2<<10)) },
-		"an answer of the service's that is too long": func(w *world) { says(&w.service, `{"total": 1`+strings.Repeat(" ", 2<<10)+"}") },
-		"a stream of events": func(w *world) {
+		"too-long: an answer":                  func(w *world) { says(&w.monolith, strings.Repeat("x", 2<<10)) },
+		"too-long: an answer of the service's": func(w *world) { says(&w.service, `{"total": 1`+strings.Repeat(" ", 2<<10)+"}") },
+		"stream: a stream of events": func(w *world) {
 			answers(&w.monolith, func(out http.ResponseWriter, _ *http.Request) { out.Header().Set("Content-Type", "text/event-stream") })
 		},
-		"both sides failing": func(w *world) {
+		"both-failing: both sides": func(w *world) {
 			for _, h := range []*atomic.Pointer[http.HandlerFunc]{&w.monolith, &w.service} {
 				body := fmt.Sprint(h == &w.monolith)
 				answers(h, func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(500); io.WriteString(out, body) })
 			}
 		},
-		"what changes all the time": func(w *world) {
+		"both-failing: both sides, alike": func(w *world) {
+			for _, h := range []*atomic.Pointer[http.HandlerFunc]{&w.monolith, &w.service} {
+				answers(h, func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(500) })
+			}
+		},
+		"monolith-failing: the monolith alone": func(w *world) {
+			answers(&w.monolith, func(out http.ResponseWriter, _ *http.Request) { out.WriteHeader(503) })
+		},
+		"timeout: a service that takes too long": func(w *world) {
+			answers(&w.service, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		},
+		"not-followed: data that does not arrive": func(w *world) {
+			says(&w.service, `{"total": 2}`)
+			long := time.Unix(1, 0)
+			w.synced.Store(&long)
+		},
+		"no-backend: a capability that is gone": func(w *world) { w.gone.Store(true) },
+		"state-skew: what changes all the time": func(w *world) {
 			var n atomic.Int64
 			answers(&w.monolith, func(out http.ResponseWriter, _ *http.Request) { fmt.Fprintf(out, `{"n": %d}`, n.Add(1)) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			why, _, _ := strings.Cut(name, ":")
+			w := newWorld(t, func(o *shadow.Options) {
+				if why == "timeout" {
+					o.Timeout = 50 * time.Millisecond
+				}
+			})
 			breaks(w)
 			w.ask("GET", "/invoices")
-			if c := w.until("GET /invoices", judged(1)); c.Incomparable != 1 || c.Compared != 0 || len(c.Differences) != 0 {
+			c := w.until("GET /invoices", judged(1))
+			if c.Incomparable != 1 || c.Compared != 0 || len(c.Differences) != 0 || c.Reasons[shadow.Reason(why)] != 1 {
 				t.Errorf("%+v", c)
 			}
 		})

@@ -80,7 +80,7 @@ func identify(routeID, fingerprint string) string {
 // note counts a comparison of an exchange. The differences are without secrets.
 func (t *tally) note(x *proxy.Exchange, f finding, differences []compare.Difference, example string, rule sequential.Rule, margin float64) {
 	if f.monolith > 0 && f.service > 0 {
-		t.Latency.note(f.monolith, f.service, margin)
+		t.Latency.Note(f.monolith, f.service, margin)
 	}
 	switch f.verdict {
 	case Incomparable:
