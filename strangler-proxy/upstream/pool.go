@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"slices"
@@ -182,7 +181,7 @@ func (b *Backend) connect(ctx context.Context, e *endpoint) (*Conn, error) {
 	if c.tcp, err = socket.New(conn.(*net.TCPConn)); err == nil {
 		c.Conn = c.tcp
 		if e.url.Scheme == "https" {
-			err = c.secure(ctx, e.url.Hostname())
+			c.Conn, err = b.secure(ctx, c.tcp, e.url.Hostname())
 		}
 	}
 	if err != nil {
@@ -190,23 +189,6 @@ func (b *Backend) connect(ctx context.Context, e *endpoint) (*Conn, error) {
 		return nil, &NotSentError{err}
 	}
 	return c, nil
-}
-
-// secure shakes hands.
-func (c *Conn) secure(ctx context.Context, name string) error {
-	config := c.backend.o.TLS.Clone()
-	if config.ServerName == "" {
-		config.ServerName = name
-	}
-	config.NextProtos = []string{"http/1.1"}
-	bounded, cancel := context.WithTimeout(ctx, c.backend.o.Timeouts.TLS)
-	defer cancel()
-	secured := tls.Client(c.tcp, config)
-	if err := secured.HandshakeContext(bounded); err != nil {
-		return err
-	}
-	c.Conn = secured
-	return nil
 }
 
 // takeSlot counts a connection, if one more may be open.
