@@ -43,6 +43,8 @@ type Options struct {
 	// Scratch also starts a second monolith and billing service, of the same
 	// builds with databases of their own, for contracts that write.
 	Scratch bool
+	// ScratchSize is how many invoices that monolith begins with.
+	ScratchSize int
 	// Database and BillingDatabase are the DSNs of the monolith and of billing;
 	// default: embedded ones in the folder.
 	Database, BillingDatabase string
@@ -106,7 +108,7 @@ func (w *World) begin(ctx context.Context) error {
 		return err
 	}
 	if w.o.Scratch {
-		if err := w.seed(ctx, "sqlite:scratch-shop.db", 0); err != nil {
+		if err := w.seed(ctx, "sqlite:scratch-shop.db", w.o.ScratchSize); err != nil {
 			return err
 		}
 	}

@@ -64,9 +64,24 @@ func tie(exchanges []Exchange, clusters []*cluster) {
 		c.links = believed(c, found[c], exchanges)
 	}
 	cutCircles(clusters)
+	touched := written(exchanges)
 	for _, c := range clusters {
-		exemplify(c, exchanges)
+		exemplify(c, exchanges, touched)
 	}
+}
+
+// written are the things that requests on the tape may have changed: nobody can
+// say how they stand when an example about them is repeated.
+func written(exchanges []Exchange) map[[2]string]bool {
+	all := map[[2]string]bool{}
+	for _, e := range exchanges {
+		if changes(e.Request.Method) {
+			for _, u := range uses(e) {
+				all[[2]string{u.noun, u.value}] = true
+			}
+		}
+	}
+	return all
 }
 
 // sessions groups the exchanges of one client, as far as its credentials tell.
@@ -189,8 +204,9 @@ func cutCircles(clusters []*cluster) {
 
 // exemplify chooses the exchange that stands for a cluster: one that follows
 // its links to the examples chosen already, if there is one, and that can be
-// repeated.
-func exemplify(c *cluster, exchanges []Exchange) {
+// repeated. Of a thing that was changed meanwhile it takes one only if it is
+// part of a chain.
+func exemplify(c *cluster, exchanges []Exchange, touched map[[2]string]bool) {
 	if c.example >= 0 {
 		return
 	}
@@ -198,17 +214,20 @@ func exemplify(c *cluster, exchanges []Exchange) {
 	for _, n := range c.members {
 		score := 0
 		if !hidden(exchanges[n]) {
-			score = 1
+			score = 2
+		}
+		if !slices.ContainsFunc(uses(exchanges[n]), func(u spot) bool { return touched[[2]string{u.noun, u.value}] }) {
+			score++
 		}
 		for _, l := range c.links {
 			from, follows := l.sources[n]
 			switch {
 			case follows && l.from.example == from:
-				score += 8
+				score += 16
 			case follows && l.from.example < 0:
-				score += 4
+				score += 8
 			case follows:
-				score += 2
+				score += 4
 			}
 		}
 		if score > best {
@@ -219,10 +238,45 @@ func exemplify(c *cluster, exchanges []Exchange) {
 		if from, follows := l.sources[c.example]; follows && l.from.example < 0 {
 			l.from.example = from
 			for _, above := range l.from.links {
-				exemplify(above.from, exchanges)
+				exemplify(above.from, exchanges, touched)
 			}
 		}
 	}
+}
+
+// repeated reports whether the thing that the example is about was changed more
+// than once in the same way before: the contract replays each way once, so that
+// sums and counts come out otherwise.
+func (c *cluster) repeated(exchanges []Exchange) bool {
+	for _, l := range c.links {
+		from, follows := l.sources[c.example]
+		if !follows {
+			continue
+		}
+		times := map[string]int{}
+		for n := from + 1; n < c.example; n++ {
+			e := exchanges[n]
+			if changes(e.Request.Method) && slices.ContainsFunc(uses(e), func(u spot) bool { return u.noun == l.noun && u.value == valueOf(exchanges[c.example], l.in) }) {
+				times[sortOf(e)]++
+			}
+		}
+		for _, n := range times {
+			if n > 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// valueOf is what a request has in a place.
+func valueOf(e Exchange, place string) string {
+	for _, u := range uses(e) {
+		if u.path == place {
+			return u.value
+		}
+	}
+	return ""
 }
 
 // chains writes the links of the kept clusters into their interactions.
@@ -249,12 +303,7 @@ func chains(exchanges []Exchange, kept []*cluster, of map[*cluster]*contract.Int
 				if _, follows := l.sources[n]; !follows {
 					return ""
 				}
-				for _, u := range uses(exchanges[n]) {
-					if u.path == l.in {
-						return u.value
-					}
-				}
-				return ""
+				return valueOf(exchanges[n], l.in)
 			})
 		}
 	}

@@ -286,3 +286,40 @@ func TestAPlaceThatMayBeNullIsOneSort(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestWhatHangsOnHowOftenIsNotHeldToTheNumber(t *testing.T) {
+	s := newSession("clerk")
+	for n := range 3 {
+		id := 70 + n
+		s.does("POST /orders", "/orders", `{}`, 201, fmt.Sprintf(`{"id":%d}`, id))
+		for range 2 {
+			s.does("POST /orders/{id}/payments", fmt.Sprintf("/orders/%d/payments", id), `{"amount":1}`, 201, `{"ok":true}`)
+		}
+		s.does("GET /orders/{id}", fmt.Sprintf("/orders/%d", id), "", 200, fmt.Sprintf(`{"id":%d,"paid":2,"currency":"EUR"}`, id))
+	}
+	got := rulesOf(of(t, distil(t, 0, s), "GET /orders/{id}"))
+	if !strings.Contains(got, `$.paid {"combine":"AND","matchers":[{"match":"number"}]}`) || strings.Contains(got, "$.currency") {
+		t.Errorf("one payment is replayed where there were two, and the rules are\n%s", got)
+	}
+}
+
+func TestTheExampleIsAboutAThingThatNothingOnTheTapeChanges(t *testing.T) {
+	s := newSession("a")
+	for _, id := range []int{5, 6, 7} {
+		s.does("GET /orders/{id}", fmt.Sprintf("/orders/%d", id), "", 200, fmt.Sprintf(`{"id":%d,"open":true}`, id))
+	}
+	s.does("POST /orders/{id}/payments", "/orders/5/payments", `{}`, 201, `{"ok":true}`)
+	if i := of(t, distil(t, 0, s), "GET /orders/{id}"); i.Request.Path != "/orders/6" {
+		t.Errorf("the example is %s", i.Request.Path)
+	}
+}
+
+func TestMomentsAreNeverOneOfAFew(t *testing.T) {
+	s := newSession("a")
+	for n := range 30 {
+		s.does("GET /x", "/x", "", 200, fmt.Sprintf(`{"at":"2020-01-01 10:00:0%d"}`, n%3))
+	}
+	if got := rulesOf(of(t, distil(t, 0, s), "GET /x")); !strings.Contains(got, `"match":"datetime"`) {
+		t.Errorf("the rules are %s", got)
+	}
+}

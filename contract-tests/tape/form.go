@@ -70,7 +70,7 @@ func identifies(path match.Path) bool {
 }
 
 // enumeration matches the values that were seen, if they are few and each of
-// them was seen several times.
+// them was seen several times. Moments are never one of a few.
 func enumeration(samples []any) (match.Matcher, bool) {
 	if len(samples) < enumSamples {
 		return match.Matcher{}, false
@@ -81,7 +81,7 @@ func enumeration(samples []any) (match.Matcher, bool) {
 		if n, number := s.(json.Number); number {
 			text, ok = n.String(), true
 		}
-		if !ok || len(text) > 64 || strings.HasPrefix(text, "redacted-") {
+		if _, _, moment := match.ParseMoment(text); !ok || moment || len(text) > 64 || strings.HasPrefix(text, "redacted-") {
 			return match.Matcher{}, false
 		}
 		seen[text]++

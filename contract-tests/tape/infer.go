@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"stranglerfig/contract-tests/contract"
 	"stranglerfig/contract-tests/match"
 )
 
@@ -163,4 +164,32 @@ func least(arrays []any) int {
 		}
 	}
 	return 1
+}
+
+// freeNumbers lets every number of an answer that no rule speaks of be another
+// one.
+func freeNumbers(i *contract.Interaction) {
+	v, ok := document(Response{Header: i.Response.Header, Body: i.Response.Body})
+	if !ok {
+		return
+	}
+	i.Response.Rules = numbers(i.Response.Rules, nil, v)
+}
+
+func numbers(r match.Rules, path match.Path, v any) match.Rules {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			r = numbers(r, append(slices.Clone(path), match.Field(name)), v[name])
+		}
+	case []any:
+		for n, element := range v {
+			r = numbers(r, append(slices.Clone(path), match.Index(n)), element)
+		}
+	case json.Number:
+		if r.For(path).Empty() {
+			return r.WithBody(path, match.Matcher{Kind: match.Number})
+		}
+	}
+	return r
 }

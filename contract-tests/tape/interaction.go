@@ -26,6 +26,9 @@ func interactions(exchanges []Exchange, kept []*cluster) []contract.Interaction 
 			group[k] = exchanges[m]
 		}
 		all[n] = interaction(c.key, exchanges[c.example], group)
+		if c.repeated(exchanges) {
+			freeNumbers(&all[n])
+		}
 		of[c] = &all[n]
 	}
 	chains(exchanges, kept, of)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -55,14 +57,16 @@ func (s *story) chapters(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"record a contract from live traffic", s.record},
+		{"record live traffic and distil a contract from it", s.record},
 		{"prepare, copy and follow billing's data", s.moveData("billing")},
 		{"prove the contract on both sides", s.prove},
 		{"learn how the monolith differs from itself", s.calibrate},
 		{"shadow billing's reads", s.shadowReads("billing")},
 		{"canary billing's reads", s.canary},
 		{"rehearse the cutover", s.rehearse},
+		{"ask whether the evidence admits it", s.admitted},
 		{"cut billing over", s.switchTo("cutover")},
+		{"pack what justified it", s.pack},
 		{"break the link and lose answers", s.fault},
 		{"roll back, keeping every write", s.switchTo("rollback")},
 		{"cut billing over again", s.switchTo("cutover")},
@@ -110,7 +114,39 @@ func shellWords(args []string) string {
 }
 
 func (s *story) record(ctx context.Context) error {
-	return s.do(ctx, "contract", "record", "billing", "--for", "3s", "--out", "recorded.pact.json")
+	if err := s.do(ctx, "contract", "record", "billing", "--for", "3s", "--out", "recorded.pact.json"); err != nil {
+		return err
+	}
+	tapes, err := filepath.Glob(filepath.Join(s.w.Dir, "strangler-state", "tapes", "billing-*.ndjson"))
+	if err != nil || len(tapes) != 1 {
+		return fmt.Errorf("%d tapes: %w", len(tapes), err)
+	}
+	tape, err := filepath.Rel(s.w.Dir, tapes[0])
+	if err != nil {
+		return err
+	}
+	// What people have written stays: it shows what traffic seldom does.
+	if err := s.do(ctx, "contract", "distill", tape, "--merge", "billing.pact.json", "--out", distilled); err != nil {
+		return err
+	}
+	return s.declare("contract: billing.pact.json", "contract: "+distilled)
+}
+
+// distilled is the contract that the demo makes of its own traffic.
+const distilled = "distilled.pact.json"
+
+// declare changes a line of strangler.yaml, as a person would with an editor.
+func (s *story) declare(old, new string) error {
+	path := filepath.Join(s.w.Dir, "strangler.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if strings.Count(string(text), old) != 1 {
+		return fmt.Errorf("strangler.yaml does not say %q once", old)
+	}
+	fmt.Fprintf(s.out, "strangler.yaml\n- %s\n+ %s\n", old, new)
+	return os.WriteFile(path, []byte(strings.Replace(string(text), old, new, 1)), 0o644)
 }
 
 func (s *story) moveData(capability string) func(context.Context) error {
@@ -124,11 +160,15 @@ func (s *story) moveData(capability string) func(context.Context) error {
 	}
 }
 
-// prove checks the declared contract, which writes as well, on the scratch pair:
-// the same builds with databases of their own.
+// prove fills the scratch pair, which has the same builds, made-up data and
+// databases of its own, and checks the contract there, which writes as well.
 func (s *story) prove(ctx context.Context) error {
+	databases := "monolith=sqlite:scratch-shop.db,service=sqlite:scratch-billing.db"
+	if err := s.do(ctx, "data", "fill", "billing", "--pair", databases); err != nil {
+		return err
+	}
 	pair := fmt.Sprintf("monolith=http://%s,service=http://%s", s.w.Addr.ScratchMonolith, s.w.Addr.ScratchBilling)
-	return s.do(ctx, "contract", "verify", "billing", "--unsafe", "--states", "--target", pair, "-H", "Authorization: Bearer ${SHOP_TOKEN}")
+	return s.do(ctx, "contract", "verify", "billing", "--unsafe", "--states", "--effects", databases, "--target", pair, "-H", "Authorization: Bearer ${SHOP_TOKEN}")
 }
 
 // calibrate finds out what of the monolith's answers is its own noise, so that
@@ -231,6 +271,14 @@ func (s *story) canary(ctx context.Context) error {
 
 func (s *story) rehearse(ctx context.Context) error {
 	return s.do(ctx, "data", "rehearse", "billing")
+}
+
+// admitted asks what a cutover would ask: it exits with anything but 0 where
+// evidence is missing.
+func (s *story) admitted(ctx context.Context) error { return s.do(ctx, "can-cutover", "billing") }
+
+func (s *story) pack(ctx context.Context) error {
+	return s.do(ctx, "evidence", "pack", "billing", "--out", "billing-cutover.html")
 }
 
 // switchTo runs a cutover or a rollback and notes when it ran.
