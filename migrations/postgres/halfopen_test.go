@@ -12,8 +12,8 @@ import (
 	"stranglerfig/migrations/change/changetest"
 )
 
-// relay passes connections on to a server, and can leave those that there are
-// half open: their server's end is gone, and nobody says so to the client.
+// relay passes connections on to a server, and can break those that there are
+// without saying so to the client.
 type relay struct {
 	mu     sync.Mutex
 	open   map[net.Conn]bool // towards the server
@@ -37,7 +37,7 @@ func newRelay(t *testing.T, server string) (*relay, string) {
 			clients.Go(func() { r.serve(client) })
 		}
 	})
-	t.Cleanup(func() { listener.Close(); cancel(); r.halfOpen(); clients.Wait() })
+	t.Cleanup(func() { listener.Close(); cancel(); r.breakOff(true); clients.Wait() })
 	return r, listener.Addr().String()
 }
 
@@ -51,9 +51,8 @@ func (r *relay) serve(client net.Conn) {
 	r.open[server] = true
 	r.mu.Unlock()
 	var sending sync.WaitGroup
-	sending.Go(func() { r.pass(client, server); server.Close() })
-	left := r.pass(server, client)
-	if left { // the client is left alone with an open connection
+	sending.Go(func() { r.pass(client, server, server); server.Close() })
+	if r.pass(server, client, server); r.broken(server) { // the client is left alone with an open connection
 		<-r.ctx.Done()
 	}
 	client.Close()
@@ -61,67 +60,73 @@ func (r *relay) serve(client net.Conn) {
 	sending.Wait()
 }
 
-// pass passes on what comes, and reports whether the server's end was taken away.
-func (r *relay) pass(from, to net.Conn) (left bool) {
+// pass passes on what comes until one end closes; what comes over a connection
+// that is broken is lost.
+func (r *relay) pass(from, to, server net.Conn) {
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil && !r.taken(to) {
-				return false
+		if n > 0 && !r.broken(server) {
+			if _, err := to.Write(buffer[:n]); err != nil && !r.broken(server) {
+				return
 			}
 		}
 		if err != nil {
-			return r.taken(from)
+			return
 		}
 	}
 }
 
-func (r *relay) taken(server net.Conn) bool {
+func (r *relay) broken(server net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	open, known := r.open[server]
 	return known && !open
 }
 
-// halfOpen takes the server's end of every connection away.
-func (r *relay) halfOpen() {
+// breakOff breaks every connection; with forget, their server's ends close.
+func (r *relay) breakOff(forget bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for server := range r.open {
-		r.open[server] = false
-		server.Close()
+		if r.open[server] = false; forget {
+			server.Close()
+		}
 	}
 }
 
-// TestAConnectionThatNobodyAnswersAnyMoreIsReplaced: the server has forgotten it,
-// and what is sent there is lost without a word.
+// TestAConnectionThatNobodyAnswersAnyMoreIsReplaced, whether the server knows
+// that it is broken or waits there as well.
 func TestAConnectionThatNobodyAnswersAnyMoreIsReplaced(t *testing.T) {
 	unlessShort(t)
-	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
-	u, err := url.Parse(s.dsn)
-	must(t, err)
-	r, addr := newRelay(t, u.Host)
-	u.Host = addr
-	s.db.Close()
-	s.db = opened(t, u.String(), change.Monolith, changetest.Tables())
-	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
-	b, err := s.db.Read(t.Context(), 0, 10)
-	must(t, err)
-	if len(b.Changes) != 1 {
-		t.Fatalf("%+v", b)
-	}
-	r.halfOpen()
-	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (2, 'b', 1)")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	for {
-		next, err := s.db.Read(ctx, b.To, 10)
-		if err == nil && len(next.Changes) == 1 {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("the change does not arrive: %+v, %v", next, err)
-		}
+	for name, forget := range map[string]bool{"the server has forgotten it": true, "the server waits": false} {
+		t.Run(name, func(t *testing.T) {
+			s := prepared(t, change.Leading, canonical, changetest.Tables()...)
+			u, err := url.Parse(s.dsn)
+			must(t, err)
+			r, addr := newRelay(t, u.Host)
+			u.Host, u.RawQuery = addr, u.RawQuery+"&wal_sender_timeout=0" // the server never gives up
+			s.db.Close()
+			s.db = opened(t, u.String(), change.Monolith, changetest.Tables())
+			exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+			b, err := s.db.Read(t.Context(), 0, 10)
+			must(t, err)
+			if len(b.Changes) != 1 {
+				t.Fatalf("%+v", b)
+			}
+			r.breakOff(forget)
+			exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (2, 'b', 1)")
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			for {
+				next, err := s.db.Read(ctx, b.To, 10)
+				if err == nil && len(next.Changes) == 1 {
+					break
+				}
+				if ctx.Err() != nil {
+					t.Fatalf("the change does not arrive: %+v, %v", next, err)
+				}
+			}
+		})
 	}
 }

@@ -38,7 +38,8 @@ func TestDesync(t *testing.T) {
 	for name, make := range makes {
 		check(t, name, func(t testing.TB) {
 			behind := make(t)
-			f := start(t, "monolith: {url: http://"+behind.address+"}\n")
+			// What breaks off on purpose may come in a row, which would open the breaker.
+			f := start(t, "monolith: {url: http://"+behind.address+", breaker: {failures: 1000}, timeouts: {dial: 30s}}\n")
 			attack(t, f)
 			entries := f.entries(t)
 			refuses(t, entries)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type call struct {
 	server *greeter
 	front  *front
 	yaml   string // of the front
+	cell   *cell  // for what is no call
 }
 
 // TestGRPC runs gRPC's own client and server with the proxy in between.
@@ -47,6 +49,37 @@ func TestGRPC(t *testing.T) {
 				for _, p := range grpcPromises {
 					check(t, p.name, func(t testing.TB) { p.keep(t, c) })
 				}
+			})
+		}
+	}
+}
+
+// TestStreamsOfGRPCMayStandStill has a stream on which nobody says anything for
+// longer than a client may take for a piece of any other body, and an answer for
+// one of its own.
+func TestStreamsOfGRPCMayStandStill(t *testing.T) {
+	for _, listener := range kinds {
+		for _, backend := range kinds {
+			if !listener.h2 || !backend.h2 {
+				continue
+			}
+			check(t, listener.name+" to "+backend.name, func(t testing.TB) {
+				c := newCall(t, listener, backend, "limits: {body_timeout: 50ms, head_timeout: 300ms}\n")
+				s := c.stream(t, "Chat")
+				tell(t, s, "before")
+				if got := hear(t, s); got != "BEFORE" {
+					t.Errorf("answered %q", got)
+				}
+				late := c.cell.wire(t) // a head that does not end, as a clock
+				late.send("GET / HTTP/1.1\r\nHost:")
+				if got := late.answer("GET").StatusCode; got != http.StatusRequestTimeout {
+					t.Fatalf("the head was answered %d", got)
+				}
+				tell(t, s, "after")
+				if got := hear(t, s); got != "AFTER" {
+					t.Errorf("answered %q", got)
+				}
+				over(t, s)
 			})
 		}
 	}
@@ -176,7 +209,7 @@ func (g *greeter) chat(s grpc.ServerStream) error {
 	}
 }
 
-func newCall(t testing.TB, listener, backend kind) *call {
+func newCall(t testing.TB, listener, backend kind, more ...string) *call {
 	t.Helper()
 	id := newIdentity(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -198,7 +231,7 @@ func newCall(t testing.TB, listener, backend kind) *call {
 			t.Error(err)
 		}
 	})
-	yaml := listener.listener(id) + "monolith: " + backend.backend(l.Addr().String(), id) + "\n"
+	yaml := listener.listener(id) + "monolith: " + backend.backend(l.Addr().String(), id) + "\n" + strings.Join(more, "")
 	f := start(t, yaml)
 	secured := insecure.NewCredentials()
 	if listener.tls {
@@ -209,7 +242,7 @@ func newCall(t testing.TB, listener, backend kind) *call {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &call{conn, g, f, yaml}
+	return &call{conn, g, f, yaml, &cell{listener: listener, front: f, id: id}}
 }
 
 // ask makes a call with one message each way.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -121,6 +122,30 @@ func TestANewCertificateIsShownWithoutARestart(t *testing.T) {
 			t.Errorf("a connection from before was answered %s", got.Status)
 		}
 	})
+}
+
+// TestABackendThatIsSomebodyElseIsToldNothing has a backend whose certificate
+// comes from another root than the file names.
+func TestABackendThatIsSomebodyElseIsToldNothing(t *testing.T) {
+	for _, listener := range kinds {
+		for _, backend := range kinds {
+			if !backend.tls {
+				continue
+			}
+			check(t, listener.name+" to "+backend.name, func(t testing.TB) {
+				c := &cell{listener: listener, id: newIdentity(t)}
+				c.app = newApplication(t, backend, newIdentity(t))
+				c.front = start(t, listener.listener(c.id)+"monolith: "+backend.backend(c.app.address, c.id)+"\n")
+				c.shared = c.client(t)
+				if got := c.ask(t, "POST", "/", "a secret"); got.StatusCode != 503 || !strings.Contains(got.body, "nothing was sent") {
+					t.Errorf("answered %s %q", got.Status, got.body)
+				}
+				if n := c.app.served.Load(); n != 0 {
+					t.Errorf("%d requests arrived", n)
+				}
+			})
+		}
+	}
 }
 
 // TestABackendIsShownANewCertificateWithoutARestart replaces the files of the

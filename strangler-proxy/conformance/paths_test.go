@@ -24,33 +24,37 @@ func takes(backend, paths string) string {
 	return strings.TrimSuffix(backend, "}") + ", health: \"\", build: \"\", paths: {" + paths + "}}"
 }
 
+const refused = ""
+
+// pathProfiles say how the backends read paths, and what then becomes of some.
+var pathProfiles = []struct {
+	name, monolith, service string
+	arrives                 map[string]string
+}{
+	{"not known", "", "", map[string]string{
+		"/Invoices/7": "service /Invoices/7", "/invoices/7": refused, "/Invoices/7/": refused, "//Invoices/7": refused, "/Invoices%2F7": refused,
+		"/Invoices;x/7": refused, "/Invoices/7;x": "service /Invoices/7;x", "/other//7;x/": "monolith /other//7;x/",
+	}},
+	{"told apart", "trailing_slash: distinct, case: distinct, double_slash: distinct, encoded_slash: distinct, parameters: distinct", "", map[string]string{
+		"/Invoices/7": "service /Invoices/7", "/invoices/7": "monolith /invoices/7", "/Invoices/7/": "monolith /Invoices/7/", "//Invoices/7": "monolith //Invoices/7",
+		"/Invoices%2F7": "monolith /Invoices%2F7", "/Invoices/7%2F8": "service /Invoices/7%2F8", "/Invoices;x/7": "monolith /Invoices;x/7",
+	}},
+	{"told apart by the monolith alone", "case: distinct, double_slash: distinct", "double_slash: same", map[string]string{
+		"/invoices/7": "monolith /invoices/7", "//Invoices/7": refused,
+	}},
+	{"the same", "trailing_slash: same, case: same, double_slash: same, encoded_slash: same, parameters: same", "", map[string]string{
+		"/invoices/aB": "service /Invoices/aB", "/Invoices/7/": "service /Invoices/7", "//INVOICES//7": "service /Invoices/7", "/invoices%2f7": "service /Invoices/7",
+		"/invoices;x=1/7;y=2": "service /Invoices/7", "/other;x=1//7;y=2/": "monolith /other;x=1/7;y=2/", "/x/..;/Invoices/7": refused,
+	}},
+	{"the same, and parameters are for both", "parameters: same", "parameters: same", map[string]string{
+		"/Invoices;x=1/7;y=2": "service /Invoices;x=1/7;y=2",
+	}},
+}
+
 // TestPathsAreRoutedAndSentOnAsTheBackendsReadThem sends spellings of a path
 // that the service owns, over every listener to every kind of backend.
 func TestPathsAreRoutedAndSentOnAsTheBackendsReadThem(t *testing.T) {
-	const refused = ""
-	for _, profile := range []struct {
-		name, monolith, service string
-		arrives                 map[string]string
-	}{
-		{"not known", "", "", map[string]string{
-			"/Invoices/7": "service /Invoices/7", "/invoices/7": refused, "/Invoices/7/": refused, "//Invoices/7": refused, "/Invoices%2F7": refused,
-			"/Invoices;x/7": refused, "/Invoices/7;x": "service /Invoices/7;x", "/other//7;x/": "monolith /other//7;x/",
-		}},
-		{"told apart", "trailing_slash: distinct, case: distinct, double_slash: distinct, encoded_slash: distinct, parameters: distinct", "", map[string]string{
-			"/Invoices/7": "service /Invoices/7", "/invoices/7": "monolith /invoices/7", "/Invoices/7/": "monolith /Invoices/7/", "//Invoices/7": "monolith //Invoices/7",
-			"/Invoices%2F7": "monolith /Invoices%2F7", "/Invoices/7%2F8": "service /Invoices/7%2F8", "/Invoices;x/7": "monolith /Invoices;x/7",
-		}},
-		{"told apart by the monolith alone", "case: distinct, double_slash: distinct", "double_slash: same", map[string]string{
-			"/invoices/7": "monolith /invoices/7", "//Invoices/7": refused,
-		}},
-		{"the same", "trailing_slash: same, case: same, double_slash: same, encoded_slash: same, parameters: same", "", map[string]string{
-			"/invoices/aB": "service /Invoices/aB", "/Invoices/7/": "service /Invoices/7", "//INVOICES//7": "service /Invoices/7", "/invoices%2f7": "service /Invoices/7",
-			"/invoices;x=1/7;y=2": "service /Invoices/7", "/other;x=1//7;y=2/": "monolith /other;x=1/7;y=2/", "/x/..;/Invoices/7": refused,
-		}},
-		{"the same, and parameters are for both", "parameters: same", "parameters: same", map[string]string{
-			"/Invoices;x=1/7;y=2": "service /Invoices;x=1/7;y=2",
-		}},
-	} {
+	for _, profile := range pathProfiles {
 		for _, listener := range kinds {
 			for _, backend := range kinds {
 				check(t, profile.name+", "+listener.name+" to "+backend.name, func(t testing.TB) {

@@ -17,6 +17,7 @@ var websocketPromises = []promise{
 	{name: "a WebSocket's close code arrives, whoever closes", keep: socketCloses, only: onlyHTTP1},
 	{name: "a WebSocket that its client abandons ends at the backend", keep: socketEnds, only: onlyHTTP1},
 	{name: "a WebSocket that the backend refuses is an answer like any other", keep: socketRefused, only: onlyHTTP1},
+	{name: "a WebSocket for a backend that speaks HTTP/2 is a request like any other", keep: socketIsARequest, only: onlyToHTTP2},
 }
 
 const largestMessage = 8 << 20
@@ -146,5 +147,25 @@ func socketRefused(t testing.TB, c *cell) {
 	_, res, err := websocket.Dial(ctx, c.listener.scheme()+"://"+c.front.address+path, &websocket.DialOptions{HTTPClient: c.client(t)})
 	if err == nil || res == nil || res.StatusCode != http.StatusForbidden || res.Header.Get("X-Why") != "not today" {
 		t.Errorf("the refusal arrived as %+v: %v", res, err)
+	}
+}
+
+func onlyToHTTP2(listener, backend kind) bool { return !listener.h2 && backend.h2 }
+
+func socketIsARequest(t testing.TB, c *cell) {
+	there := make(chan http.Header, 1)
+	path := c.app.at(func(w http.ResponseWriter, r *http.Request) {
+		there <- r.Header
+		w.WriteHeader(http.StatusUpgradeRequired)
+	})
+	w := c.wire(t)
+	for range 2 { // the connection goes on
+		w.send("GET " + path + " HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		if got := w.answer("GET"); got.StatusCode != http.StatusUpgradeRequired {
+			t.Errorf("answered %s", got.Status)
+		}
+		if got := receive(t, "the request", there); got.Get("Upgrade") != "" || got.Get("Sec-WebSocket-Version") != "13" {
+			t.Errorf("it arrived with %v", got)
+		}
 	}
 }

@@ -98,6 +98,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f := &flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	still := &standstill{limit: p.o.Limits.BodyTimeout, on: http.NewResponseController(w)}
+	if http1.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		still.limit = never // its messages come when they come
+	}
 	defer still.over()
 	out := &answer{ResponseWriter: w, flight: f, still: still}
 	// What the backend does not say, net/http would make up.

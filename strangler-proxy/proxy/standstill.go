@@ -19,6 +19,9 @@ type standstill struct {
 	slow     bool // the client did not send
 }
 
+// never is longer than anything lasts.
+const never = 100 * 365 * 24 * time.Hour
+
 // over says that the request was answered.
 func (s *standstill) over() {
 	s.mu.Lock()

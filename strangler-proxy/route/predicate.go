@@ -128,10 +128,10 @@ func checkHeader(name string) error {
 		return errors.New("the host is written before the path")
 	case "cookie":
 		return errors.New("a cookie is asked for with cookie:NAME")
-	case "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect", "forwarded", "via":
+	case "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "expect", "forwarded", "via", "proxy", "x-real-ip":
 		return errors.New("the proxy itself writes this field, or takes it off")
 	}
-	if strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "proxy-") {
+	if strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "x-strangler-") || strings.HasPrefix(name, "proxy-") {
 		return errors.New("the proxy itself writes this field, or takes it off")
 	}
 	if strings.Contains(name, "_") {

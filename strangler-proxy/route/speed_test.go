@@ -78,3 +78,20 @@ func BenchmarkCompilingTenThousandRoutes(b *testing.B) {
 
 func BenchmarkDecideAmong10kRoutes(b *testing.B)  { benchmarkDecide(b, 10_000) }
 func BenchmarkDecideAmong100kRoutes(b *testing.B) { benchmarkDecide(b, 100_000) }
+
+// BenchmarkOneOfAThousandRoutesThatAskForAValue has them on one path.
+func BenchmarkOneOfAThousandRoutesThatAskForAValue(b *testing.B) {
+	ids := make([]string, 1000)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("GET /invoices query:kind=value%d", i)
+	}
+	table, problems := route.Compile(declaredAll(b, ids), route.Profile{})
+	if len(problems) > 0 {
+		b.Fatal(problems)
+	}
+	for b.Loop() {
+		if r, err := table.Lookup(route.Request{Method: "GET", Path: "/invoices", Query: "page=2&kind=value999"}); err != nil || r.ID != ids[999] {
+			b.Fatal(r, err)
+		}
+	}
+}

@@ -129,6 +129,7 @@ type download struct {
 	io.ReadCloser
 	idle  time.Duration // between two pieces; 0: any
 	timer *time.Timer
+	late  atomic.Bool             // it was given up
 	give  context.CancelCauseFunc // gives the call up
 	once  sync.Once
 	end   func(err error)
@@ -139,7 +140,7 @@ func (d *download) Read(p []byte) (int, error) {
 	switch {
 	case d.idle <= 0:
 	case d.timer == nil:
-		d.timer = time.AfterFunc(d.idle, func() { d.give(ErrSlow) })
+		d.timer = time.AfterFunc(d.idle, d.giveUp)
 	default:
 		d.timer.Reset(d.idle)
 	}
@@ -147,10 +148,18 @@ func (d *download) Read(p []byte) (int, error) {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
+	if d.late.Load() {
+		err = ErrSlow // whatever a backend ends its answer with that sees us go
+	}
 	if err != nil {
 		d.once.Do(func() { d.end(err) })
 	}
 	return n, err
+}
+
+func (d *download) giveUp() {
+	d.late.Store(true)
+	d.give(ErrSlow)
 }
 
 // Close implements [io.Closer].

@@ -84,6 +84,9 @@ func TestBackendAndProxyKnowEachOther(t *testing.T) {
 				if (err == nil) != row.well || row.well && got != "proxy well" {
 					t.Errorf("over net/http: %q, %v", got, err)
 				}
+				if refusedByUs := !row.well && !strings.HasPrefix(name, "the proxy"); refusedByUs && !isNotSent(err) {
+					t.Errorf("nothing was sent, and the error is %v", err)
+				}
 				if protocol == upstream.HTTP1 {
 					if err := raw(b); (err == nil) != row.well {
 						t.Errorf("on a connection of one's own: %v", err)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/url"
@@ -65,14 +66,13 @@ func (b *Backend) closeOld() {
 func (b *Backend) newClient(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
 	t := &http.Transport{
 		DialContext:           dial,
+		DialTLSContext:        b.secured(dial),
 		MaxIdleConns:          0, // the bound is per host
 		MaxIdleConnsPerHost:   b.o.Limits.Idle,
 		IdleConnTimeout:       b.o.Limits.IdleFor,
 		DisableCompression:    true, // bodies pass as they are
 		WriteBufferSize:       16 << 10,
 		ReadBufferSize:        16 << 10,
-		TLSHandshakeTimeout:   b.o.Timeouts.TLS,
-		TLSClientConfig:       b.o.TLS.Clone(),
 		ResponseHeaderTimeout: b.o.Timeouts.Answer,
 		ExpectContinueTimeout: expectTimeout,
 		Protocols:             new(http.Protocols),
@@ -82,6 +82,36 @@ func (b *Backend) newClient(dial func(ctx context.Context, network, addr string)
 	t.Protocols.SetHTTP2(b.o.Protocol == HTTP2)
 	t.Protocols.SetUnencryptedHTTP2(b.o.Protocol == H2C)
 	return t
+}
+
+// secured makes of what opens a connection what opens an encrypted one: if the
+// handshake fails nothing of a request was sent, which net/http would not say.
+func (b *Backend) secured(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		secured, err := b.secure(ctx, conn, (&url.URL{Host: addr}).Hostname())
+		if err != nil {
+			conn.Close()
+			return nil, &NotSentError{err}
+		}
+		return secured, nil
+	}
+}
+
+// secure shakes hands with an endpoint of a name.
+func (b *Backend) secure(ctx context.Context, conn net.Conn, name string) (*tls.Conn, error) {
+	config := b.o.TLS.Clone()
+	if config.ServerName == "" {
+		config.ServerName = name
+	}
+	config.NextProtos = []string{string(b.o.Protocol)}
+	bounded, cancel := context.WithTimeout(ctx, b.o.Timeouts.TLS)
+	defer cancel()
+	secured := tls.Client(conn, config)
+	return secured, secured.HandshakeContext(bounded)
 }
 
 // dial opens a connection of a transport, waiting for a slot if need be.
