@@ -46,9 +46,10 @@ type Backend struct {
 	old []*transport // that are not used any more, while they have connections
 
 	freed chan struct{} // a connection may be had
+	short chan struct{} // somebody begins to wait for one
 	ended atomic.Bool
 	end   context.CancelFunc
-	cared chan struct{}
+	work  sync.WaitGroup // the backend's own
 }
 
 // NotSentError wraps an error that happened before a byte of the request was
@@ -73,7 +74,7 @@ func New(o Options) (*Backend, error) {
 	if o.TLS == nil {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	b := &Backend{Name: o.Name, o: o, breaker: breaker{o: o.Breaker}, budget: newBudget(), freed: make(chan struct{}, 1), cared: make(chan struct{})}
+	b := &Backend{Name: o.Name, o: o, breaker: breaker{o: o.Breaker}, budget: newBudget(), freed: make(chan struct{}, 1), short: make(chan struct{}, 1)}
 	for _, base := range o.URLs {
 		u, err := url.Parse(base)
 		if err != nil {
@@ -90,7 +91,10 @@ func New(o Options) (*Backend, error) {
 	b.prober.MaxIdleConnsPerHost = 1
 	ctx, end := context.WithCancel(context.Background())
 	b.end = end
-	go b.care(ctx)
+	b.work.Go(func() { b.care(ctx) })
+	if o.Health.Interval > 0 {
+		b.work.Go(func() { b.ask(ctx) })
+	}
 	return b, nil
 }
 
@@ -125,7 +129,7 @@ func (b *Backend) Close() {
 		return
 	}
 	b.end()
-	<-b.cared
+	b.work.Wait()
 	b.closeIdle()
 	b.sweep(true)
 }

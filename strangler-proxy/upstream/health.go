@@ -11,21 +11,15 @@ import (
 	"time"
 )
 
-// care looks after the backend until it is closed: it closes what was idle for
-// too long and asks endpoints whether they are well.
+// care looks after the connections until the backend is closed: it closes what
+// was idle for too long, or is in somebody's way.
 func (b *Backend) care(ctx context.Context) {
-	defer close(b.cared)
 	sweep := time.NewTicker(b.o.Limits.IdleFor / 2)
 	defer sweep.Stop()
 	age := time.NewTicker(b.o.Limits.Age)
 	defer age.Stop()
-	var ask <-chan time.Time // nil, which never speaks, where nobody is asked
-	if b.o.Health.Interval > 0 {
-		ticker := time.NewTicker(b.o.Health.Interval)
-		defer ticker.Stop()
-		ask = ticker.C
-	}
-	checks := make([]checks, len(b.endpoints))
+	room := time.NewTimer(lookAgain)
+	defer room.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,13 +29,34 @@ func (b *Backend) care(ctx context.Context) {
 			b.closeOld()
 		case <-age.C:
 			b.renew()
-		case <-ask:
-			var looking sync.WaitGroup
-			for i, e := range b.endpoints {
-				looking.Go(func() { b.look(ctx, e, &checks[i]) })
+		case <-b.short:
+			b.makeRoom()
+			room.Reset(lookAgain)
+		case <-room.C:
+			if b.waiting.Load() > 0 {
+				b.makeRoom()
+				room.Reset(lookAgain)
 			}
-			looking.Wait()
 		}
+	}
+}
+
+// ask asks the endpoints whether they are well until the backend is closed.
+func (b *Backend) ask(ctx context.Context) {
+	tick := time.NewTicker(b.o.Health.Interval)
+	defer tick.Stop()
+	checks := make([]checks, len(b.endpoints))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var looking sync.WaitGroup
+		for i, e := range b.endpoints {
+			looking.Go(func() { b.look(ctx, e, &checks[i]) })
+		}
+		looking.Wait()
 	}
 }
 

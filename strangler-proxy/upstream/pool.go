@@ -223,10 +223,6 @@ func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
 			return true
 		}
 		return b.takeSlot()
-	}, func() {
-		if !b.evict() {
-			b.transport.Load().CloseIdleConnections()
-		}
 	})
 	if err != nil {
 		return nil, &NotSentError{err}
@@ -242,7 +238,7 @@ func (b *Backend) awaitSlot(ctx context.Context) error {
 	if b.takeSlot() {
 		return nil
 	}
-	return b.awaitThat(ctx, b.takeSlot, func() { b.evict() })
+	return b.awaitThat(ctx, b.takeSlot)
 }
 
 // evict closes an idle connection, so that another may be opened; false where
@@ -264,26 +260,32 @@ func (b *Backend) evict() bool {
 	return false
 }
 
-// lookAgain is how often those who wait look for themselves: net/http does not
+// makeRoom closes a connection that nobody uses, or all of those that net/http
+// keeps, while somebody waits for another one. Who needs a connection over one
+// engine, or to one endpoint, cannot use what is idle at the others.
+func (b *Backend) makeRoom() {
+	if !b.evict() {
+		b.transport.Load().CloseIdleConnections()
+	}
+}
+
+// lookAgain is how often room is made while somebody waits: net/http does not
 // say when it keeps a connection for later.
 const lookAgain = 10 * time.Millisecond
 
-// awaitThat waits until what is wanted can be had. Idle connections that are of
-// no use here make room.
-func (b *Backend) awaitThat(ctx context.Context, had func() bool, makeRoom func()) error {
+// awaitThat waits until what is wanted can be had.
+func (b *Backend) awaitThat(ctx context.Context, had func() bool) error {
 	b.waiting.Add(1)
 	defer func() { b.waiting.Add(-1); b.nudge() }()
+	select {
+	case b.short <- struct{}{}:
+	default:
+	}
 	timer := time.NewTimer(b.o.Timeouts.Dial)
 	defer timer.Stop()
-	look := time.NewTicker(lookAgain)
-	defer look.Stop()
 	for !had() {
-		if makeRoom(); had() {
-			return nil
-		}
 		select {
 		case <-b.freed:
-		case <-look.C:
 		case <-timer.C:
 			b.refusedConnections.Add(1)
 			return ErrFull
