@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"stranglerfig/contract-tests/contract"
 	"stranglerfig/contract-tests/match"
@@ -70,13 +71,29 @@ func tie(exchanges []Exchange, clusters []*cluster) {
 	}
 }
 
-// written are the things that requests on the tape may have changed: nobody can
-// say how they stand when an example about them is repeated.
+// begun is how long after its begin a tape may still show what came before it.
+const begun = time.Second
+
+// written are the things that requests on the tape, or just before it, may have
+// changed: nobody can say how they stand when an example about them is repeated.
 func written(exchanges []Exchange) map[[2]string]bool {
-	all := map[[2]string]bool{}
+	all, nouns := map[[2]string]bool{}, map[string]bool{}
 	for _, e := range exchanges {
 		if changes(e.Request.Method) {
 			for _, u := range uses(e) {
+				all[[2]string{u.noun, u.value}] = true
+				nouns[u.noun] = true
+			}
+		}
+	}
+	if len(exchanges) == 0 {
+		return all
+	}
+	first, last := exchanges[0].At, exchanges[len(exchanges)-1].At
+	early := first.Add(min(begun, last.Sub(first)/4))
+	for _, e := range exchanges {
+		for _, u := range uses(e) {
+			if nouns[u.noun] && e.At.Before(early) {
 				all[[2]string{u.noun, u.value}] = true
 			}
 		}
@@ -216,7 +233,7 @@ func exemplify(c *cluster, exchanges []Exchange, touched map[[2]string]bool) {
 		if !hidden(exchanges[n]) {
 			score = 2
 		}
-		if !slices.ContainsFunc(uses(exchanges[n]), func(u spot) bool { return touched[[2]string{u.noun, u.value}] }) {
+		if !about(exchanges[n], touched) {
 			score++
 		}
 		for _, l := range c.links {
@@ -242,6 +259,17 @@ func exemplify(c *cluster, exchanges []Exchange, touched map[[2]string]bool) {
 			}
 		}
 	}
+}
+
+// about reports whether a request is about one of some things.
+func about(e Exchange, things map[[2]string]bool) bool {
+	return slices.ContainsFunc(uses(e), func(u spot) bool { return things[[2]string{u.noun, u.value}] })
+}
+
+// tied reports whether the example follows an answer that made up what it is
+// about.
+func (c *cluster) tied() bool {
+	return slices.ContainsFunc(c.links, func(l link) bool { _, follows := l.sources[c.example]; return follows })
 }
 
 // repeated reports whether the thing that the example is about was changed more

@@ -314,6 +314,19 @@ func TestTheExampleIsAboutAThingThatNothingOnTheTapeChanges(t *testing.T) {
 	}
 }
 
+func TestAReadOfWhatWasChangedAndNotCreatedOnTheTapeIsPending(t *testing.T) {
+	s := newSession("a")
+	s.does("GET /orders/{id}", "/orders/5", "", 200, `{"id":5,"open":true}`)
+	s.does("POST /orders/{id}/payments", "/orders/5/payments", `{}`, 201, `{"ok":true}`)
+	d := distil(t, 0, s)
+	if i := of(t, d, "GET /orders/{id}"); !i.Pending {
+		t.Error("an order that is not there on other data is held against it")
+	}
+	if i := of(t, d, "POST /orders/{id}/payments"); i.Pending {
+		t.Error("a write is pending")
+	}
+}
+
 func TestMomentsAreNeverOneOfAFew(t *testing.T) {
 	s := newSession("a")
 	for n := range 30 {

@@ -18,6 +18,7 @@ import (
 
 // interactions makes one of each cluster.
 func interactions(exchanges []Exchange, kept []*cluster) []contract.Interaction {
+	touched := written(exchanges)
 	all := make([]contract.Interaction, len(kept))
 	of := map[*cluster]*contract.Interaction{}
 	for n, c := range kept {
@@ -26,6 +27,9 @@ func interactions(exchanges []Exchange, kept []*cluster) []contract.Interaction 
 			group[k] = exchanges[m]
 		}
 		all[n] = interaction(c.key, exchanges[c.example], group)
+		if e := exchanges[c.example]; !changes(e.Request.Method) && !c.tied() && about(e, touched) {
+			all[n].Pending = true // what it looks at is not there on other data
+		}
 		if c.repeated(exchanges) {
 			freeNumbers(&all[n])
 		}

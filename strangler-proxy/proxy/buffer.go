@@ -10,12 +10,18 @@ const bufferSize = 16 << 10
 
 var pool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
+// wideSize is how much of a long body is read at once.
+const wideSize = 64 << 10
+
+var widePool = sync.Pool{New: func() any { return new([wideSize]byte) }}
+
 // buffer holds bytes that were read and not used yet. It takes its memory from
 // a pool and gives it back as soon as it is empty, so that a connection that
 // waits holds none.
 type buffer struct {
 	pooled *[bufferSize]byte
-	b      []byte // pooled's, or larger for a head that does not fit into that
+	wide   *[wideSize]byte
+	b      []byte // one of these, or larger for a head that does not fit into either
 	r, w   int
 }
 
@@ -57,6 +63,16 @@ func (b *buffer) grow() {
 	b.b = larger
 }
 
+// widen takes more memory for what is left of a long body, if nothing is unread.
+func (b *buffer) widen() {
+	if b.r < b.w || len(b.b) >= wideSize {
+		return
+	}
+	b.giveBack()
+	b.wide = widePool.Get().(*[wideSize]byte)
+	b.b, b.r, b.w = b.wide[:], 0, 0
+}
+
 // Lend and Return implement [listener.Lender].
 
 // Lend returns where to read to.
@@ -75,6 +91,10 @@ func (b *buffer) giveBack() {
 	if b.pooled != nil {
 		pool.Put(b.pooled)
 		b.pooled = nil
+	}
+	if b.wide != nil {
+		widePool.Put(b.wide)
+		b.wide = nil
 	}
 }
 

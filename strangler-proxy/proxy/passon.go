@@ -50,6 +50,9 @@ func (c *conn) passBody(a *body, framed bool) error {
 		if c.splicesBack(a) {
 			err = c.spliceBack(a, idle)
 		} else {
+			if a.left > bufferSize {
+				c.back.widen()
+			}
 			err = c.readBack(idle, nil)
 		}
 		switch {
@@ -70,8 +73,11 @@ func (c *conn) passBody(a *body, framed bool) error {
 // passBuffered writes what was read and what has been put together.
 func (c *conn) passBuffered(a *body, framed bool) error {
 	in := c.back.unread()
-	if whole := !a.chunked && !a.open; whole && c.tcp != nil && min(int64(len(in)), a.left) > int64(cap(c.out)-len(c.out)) {
-		return c.passApart(a, in[:min(int64(len(in)), a.left)])
+	if !a.chunked && !a.open {
+		piece := in[:min(int64(len(in)), a.left)]
+		if len(c.out) == 0 && len(piece) > 0 || c.tcp != nil && len(piece) > cap(c.out)-len(c.out) {
+			return c.passApart(a, piece)
+		}
 	}
 	out, used, err := a.append(c.out, in, framed, c.wantAnswer)
 	c.back.use(used)
@@ -88,9 +94,14 @@ func (c *conn) passBuffered(a *body, framed bool) error {
 // passApart writes what was put together and a piece of the body without
 // copying the piece.
 func (c *conn) passApart(a *body, piece []byte) error {
-	c.mayWrite()
-	both := net.Buffers{c.out, piece}
-	_, err := both.WriteTo(c.tcp)
+	var err error
+	if len(c.out) == 0 {
+		err = c.write(piece)
+	} else {
+		c.mayWrite()
+		both := net.Buffers{c.out, piece}
+		_, err = both.WriteTo(c.tcp)
+	}
 	c.wantAnswer.keep(piece, int64(len(piece)) == a.left)
 	a.left -= int64(len(piece))
 	a.sent += int64(len(piece))
