@@ -287,7 +287,9 @@ type Database interface {
 
 	// Scan reads rows in key order without capturing a position, for verify.
 	Scan(ctx context.Context, table int, after Key, limit int) ([]Row, error)
-	// Lookup returns the row of each key, nil where there is none.
+	// Lookup returns the row of each key, nil where there is none. It sees
+	// whatever Read has told of: a verification holds it against a follower that
+	// may have that already.
 	Lookup(ctx context.Context, table int, keys []Key) ([]Row, error)
 	// Touched returns the distinct keys that this side's own writers changed
 	// after since, at most limit of them, and whether that was all. Their

@@ -41,7 +41,6 @@ type logged struct {
 	change.Change
 	id     string // of table and key
 	absent bool
-	xid    uint32
 }
 
 // streamed is a table as the log describes it.
@@ -224,7 +223,7 @@ func (f *feed) add(c change.Change, absent bool) {
 			mostChanges, mostBytes>>20, f.layouts[c.Table].table.Name))
 		return
 	}
-	f.open.changes = append(f.open.changes, logged{c, rowID(c.Table, c.Key), absent, f.open.xid})
+	f.open.changes = append(f.open.changes, logged{c, rowID(c.Table, c.Key), absent})
 }
 
 // rowID identifies a row by its table and key.
@@ -277,6 +276,7 @@ func (f *feed) commit(end change.Position) {
 	}
 	t.end = end
 	f.last = end
+	f.commits(writer{t.xid, end})
 	for _, c := range t.changes {
 		f.touched[c.id] = touch{end, c.Table, c.Key}
 	}

@@ -292,11 +292,15 @@ func (db *DB) Scan(ctx context.Context, table int, after change.Key, limit int) 
 	return db.scan(ctx, db.pool, table, after, limit)
 }
 
-// Lookup returns the row of each key, nil where there is none.
+// Lookup returns the row of each key, nil where there is none. It waits until
+// the changes of everything that was read of the log can be seen.
 func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]change.Row, error) {
 	rows := make([]change.Row, len(keys))
 	if len(keys) == 0 {
 		return rows, nil
+	}
+	if err := db.untilReadIsVisible(ctx); err != nil {
+		return nil, explain(err)
 	}
 	l, err := db.layout(ctx, db.pool, table)
 	if err != nil {

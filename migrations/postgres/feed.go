@@ -19,6 +19,10 @@ const (
 	queueLimit = 50_000
 	// touchedLimit bounds the keys that are remembered for verification.
 	touchedLimit = 250_000
+	// unseenLimit bounds the transactions that are looked for before rows are
+	// looked up. A session commits one at a time, so those that cannot be seen
+	// yet are fewer than there are sessions.
+	unseenLimit = 10_000
 	// silences is how often the server may have nothing to say before the log
 	// is flushed.
 	silences = 4
@@ -54,6 +58,17 @@ type feed struct {
 	persisted time.Time
 	touched   map[string]touch
 	floor     change.Position // touched is complete after it
+
+	// unseen are the latest transactions that were received, in their order, of
+	// which nobody has made sure yet that their changes can be seen. It outlives
+	// a session: the follower has what that one received.
+	unseen []writer
+}
+
+// writer is a transaction that changed rows.
+type writer struct {
+	xid uint32
+	end change.Position
 }
 
 // touch is the last change of a key.
@@ -81,11 +96,34 @@ func (f *feed) stop() {
 	f.acked, f.wanted, f.floor, f.touched, f.persisted = 0, 0, 0, nil, time.Time{}
 }
 
-// forgive lets a promise go that was made about a log that began anew.
+// commits notes a transaction whose changes may not be seen yet.
+func (f *feed) commits(w writer) {
+	if len(f.unseen) == unseenLimit {
+		f.unseen = append(f.unseen[:0], f.unseen[unseenLimit/2:]...)
+	}
+	f.unseen = append(f.unseen, w)
+}
+
+// writers are the transactions whose changes may not be seen yet.
+func (f *feed) writers() []writer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.unseen)
+}
+
+// saw notes that what was received up to a position can be seen.
+func (f *feed) saw(upTo change.Position) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unseen = slices.DeleteFunc(f.unseen, func(w writer) bool { return w.end <= upTo })
+}
+
+// forgive lets a promise go that was made about a log that began anew, and what
+// was waited for in it.
 func (f *feed) forgive() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.promised = 0
+	f.promised, f.unseen = 0, nil
 }
 
 // withFeed runs a function on a feed that has received everything up to a

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -118,14 +116,13 @@ func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change
 
 // complete reads the rows from which values are absent.
 func (db *DB) complete(ctx context.Context, changes []logged) ([]change.Change, error) {
-	wanted, writers := map[int][]change.Key{}, map[uint32]bool{}
+	wanted := map[int][]change.Key{}
 	for _, c := range changes {
 		if c.absent {
 			wanted[c.Table] = append(wanted[c.Table], c.Key)
-			writers[c.xid] = true
 		}
 	}
-	present, err := db.presentRows(ctx, wanted, writers)
+	present, err := db.presentRows(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -142,14 +139,11 @@ func (db *DB) complete(ctx context.Context, changes []logged) ([]change.Change, 
 	return all, nil
 }
 
-// presentRows looks rows up once their writers' changes can be seen, and makes
-// sure that what it saw is on disk, so that the log will have it.
-func (db *DB) presentRows(ctx context.Context, keys map[int][]change.Key, writers map[uint32]bool) (map[int][]change.Row, error) {
+// presentRows looks rows up and makes sure that what it saw is on disk, so that
+// the log will have it.
+func (db *DB) presentRows(ctx context.Context, keys map[int][]change.Key) (map[int][]change.Row, error) {
 	if len(keys) == 0 {
 		return nil, nil
-	}
-	if err := db.untilVisible(ctx, slices.Collect(maps.Keys(writers))); err != nil {
-		return nil, err
 	}
 	present := map[int][]change.Row{}
 	for table := range keys {
@@ -177,6 +171,26 @@ func (db *DB) untilVisible(ctx context.Context, xids []uint32) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// untilReadIsVisible waits until the changes of everything that was read of the
+// log can be seen. Without that a follower that is quick would be taken to hold
+// rows that the owner does not have.
+func (db *DB) untilReadIsVisible(ctx context.Context) error {
+	writers := db.feed.writers()
+	if len(writers) == 0 {
+		return nil
+	}
+	xids := make([]uint32, len(writers))
+	var upTo change.Position
+	for i, w := range writers {
+		xids[i], upTo = w.xid, max(upTo, w.end)
+	}
+	if err := db.untilVisible(ctx, xids); err != nil {
+		return err
+	}
+	db.feed.saw(upTo)
+	return nil
 }
 
 // Touched lists distinct keys of the log.
