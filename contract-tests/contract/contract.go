@@ -2,7 +2,7 @@
 // examples of requests and answers with the rules by which answers may differ
 // from their example.
 //
-// Files are Pact's JSON. Versions 2, 3 and 4 are read, version 4 is written:
+// Files are Pact's JSON. Versions 1 to 4 are read, version 4 is written:
 // see [Read], [Load] and [Contract.Save]. What Pact has no word for lives under
 // comments.strangler, which other tools carry along unread: the route, where
 // the example is from, how often it was seen, what was redacted, and matchers
@@ -17,9 +17,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 
 	"stranglerfig/contract-tests/generator"
 	"stranglerfig/contract-tests/match"
@@ -235,9 +238,11 @@ func (i Interaction) problems() []string {
 	if !isMethod(i.Request.Method) {
 		problems = append(problems, fmt.Sprintf("request.method is %q (accepted: a method such as GET or POST)", i.Request.Method))
 	}
-	if !strings.HasPrefix(i.Request.Path, "/") {
-		problems = append(problems, fmt.Sprintf("request.path is %q (accepted: a path that starts with /)", i.Request.Path))
+	if !strings.HasPrefix(i.Request.Path, "/") || strings.ContainsFunc(i.Request.Path, unicode.IsControl) {
+		problems = append(problems, fmt.Sprintf("request.path is %q (accepted: a path that starts with /, without control characters)", i.Request.Path))
 	}
+	problems = append(problems, headerProblems("request", i.Request.Header)...)
+	problems = append(problems, headerProblems("response", i.Response.Header)...)
 	if i.Response.Status < 100 || i.Response.Status > 599 {
 		problems = append(problems, fmt.Sprintf("response.status is %d (accepted: 100 to 599)", i.Response.Status))
 	}
@@ -250,6 +255,23 @@ func (i Interaction) problems() []string {
 	for _, s := range i.States {
 		if s.Name == "" {
 			problems = append(problems, "a provider state has no name")
+		}
+	}
+	return problems
+}
+
+// headerProblems lists what cannot stand in a message's head, and would end it
+// or begin another field.
+func headerProblems(of string, header map[string][]string) []string {
+	var problems []string
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ':' || c > '~' }) {
+			problems = append(problems, fmt.Sprintf("%s.headers: the name %q (accepted: one without blanks, colons and control characters)", of, name))
+		}
+		for _, value := range header[name] {
+			if strings.ContainsFunc(value, func(c rune) bool { return unicode.IsControl(c) && c != '\t' }) {
+				problems = append(problems, fmt.Sprintf("%s.headers.%s is %q (accepted: a text without control characters)", of, name, value))
+			}
 		}
 	}
 	return problems

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -47,7 +49,7 @@ func read(r io.Reader, skip bool) (Contract, int, error) {
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return Contract{}, 0, fmt.Errorf("read contract: %s%w", position(data, err), err)
+		return Contract{}, 0, fmt.Errorf("read contract: %s%w", position(data, err), misread(err))
 	}
 	c, left, problems := f.contract(skip)
 	problems = append(problems, c.problems()...)
@@ -90,6 +92,28 @@ func position(data []byte, err error) string {
 		return ""
 	}
 	return place(data, int(offset))
+}
+
+// misread says what stands where something else belongs in words of JSON.
+func misread(err error) error {
+	var kind *json.UnmarshalTypeError
+	if !errors.As(err, &kind) {
+		return err
+	}
+	wanted := kind.Type.String()
+	switch kind.Type.Kind() {
+	case reflect.Int, reflect.Int64, reflect.Float64:
+		wanted = "a whole number"
+	case reflect.String:
+		wanted = "a text"
+	case reflect.Bool:
+		wanted = "true or false"
+	case reflect.Struct, reflect.Map:
+		wanted = "an object"
+	case reflect.Slice:
+		wanted = "a list"
+	}
+	return fmt.Errorf("%s is of type %s (accepted: %s)", cmp.Or(kind.Field, "it"), kind.Value, wanted)
 }
 
 // place gives the line and column of the byte before an offset.
@@ -172,7 +196,7 @@ func readInteraction(raw json.RawMessage, version4 bool) (Interaction, []string)
 		// What was read so far names the interaction and passes validation, so
 		// that the report holds this problem and not its consequences.
 		return Interaction{Key: f.Key, Description: f.Description, Request: Request{Method: "GET", Path: "/"}, Response: Response{Status: 200}},
-			[]string{err.Error()}
+			[]string{misread(err).Error()}
 	}
 	r := &reading{Interaction: Interaction{Key: f.Key, Description: f.Description, Pending: f.Pending, States: f.states()}}
 	r.request(f.Request, version4)

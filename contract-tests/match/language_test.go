@@ -58,9 +58,11 @@ func TestAnExpressionThatNeverEndsIsGivenUp(t *testing.T) {
 		t.Error(err)
 	}
 	for range 5 {
-		err = m.Match("a", strings.Repeat("a", 40))
+		if err := m.Match("a", strings.Repeat("a", 40)); err == nil {
+			t.Error("it ended")
+		}
 	}
-	if err = m.Match("a", "aab"); err == nil || !strings.Contains(err.Error(), "not tried any more") {
+	if err := m.Match("a", "aab"); err == nil || !strings.Contains(err.Error(), "not tried any more") {
 		t.Errorf("after five texts that took too long: %v", err)
 	}
 }

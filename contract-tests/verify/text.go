@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"stranglerfig/contract-tests/compare"
 )
@@ -32,16 +33,28 @@ func (r Report) Text(w io.Writer) error {
 	if r.Seed != 0 {
 		fmt.Fprintf(&b, "generators drew from the seed %d\n", r.Seed)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, strings.Map(harmless, b.String()))
 	return err
 }
+
+// harmless replaces what would steer a terminal: the report quotes what others
+// wrote and what sides answered.
+func harmless(c rune) rune {
+	if unicode.IsControl(c) && c != '\n' {
+		return unicode.ReplacementChar
+	}
+	return c
+}
+
+// line is a text on one line, so that it cannot pass for another interaction.
+func line(text string) string { return strings.ReplaceAll(text, "\n", " ") }
 
 func (i Interaction) text(b *strings.Builder) {
 	pending := ""
 	if i.Pending {
 		pending = " (pending)"
 	}
-	fmt.Fprintf(b, "%-14s %s: %s%s\n", i.Verdict, i.Request, i.Description, pending)
+	fmt.Fprintf(b, "%-14s %s: %s%s\n", i.Verdict, line(i.Request), line(i.Description), pending)
 	if why := i.Verdict.Meaning(); why != "" {
 		fmt.Fprintf(b, "  %s\n", why)
 	}

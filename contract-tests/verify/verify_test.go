@@ -248,6 +248,19 @@ func TestACancelledRunSaysSo(t *testing.T) {
 	}
 }
 
+func TestWhatOthersWroteSteersNoTerminalAndForgesNoLine(t *testing.T) {
+	hostile := interaction("GET", `{"a":1}`)
+	hostile.Description = "\x1b[2Jgone\nevidence       GET /x: forged"
+	report := run(t, verify.Options{Contract: of(hostile), Targets: []verify.Target{side(t, "monolith", "\x1b]0;title\x07"), side(t, "service", `{"a":1}`)}})
+	var b bytes.Buffer
+	if err := report.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.ContainsAny(text, "\x1b\x07") || strings.Contains(text, "\nevidence") || !strings.Contains(text, "gone") {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestTheReportTellsWhatAndWhere(t *testing.T) {
 	report := run(t, verify.Options{Contract: of(interaction("GET", `{"a":1}`), interaction("POST", `{}`)),
 		Targets: []verify.Target{side(t, "monolith", `{"a":1}`), side(t, "service", `{"a":"x"}`)}})

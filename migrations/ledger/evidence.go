@@ -79,7 +79,8 @@ func (l *Ledger) LatestEvidence(ctx context.Context, capability, kind string) (E
 	return all[0], true, nil
 }
 
-// Evidence returns a capability's evidence of a kind, the latest first.
+// Evidence returns a capability's evidence of a kind, the latest first. Evidence
+// that was changed after it was filed is an error: nothing may rest on it.
 func (l *Ledger) Evidence(ctx context.Context, capability, kind string) ([]Evidence, error) {
 	entries, err := l.Entries(ctx, Filter{Capability: capability, Kind: evidenceKind + kind})
 	if err != nil {
@@ -87,6 +88,9 @@ func (l *Ledger) Evidence(ctx context.Context, capability, kind string) ([]Evide
 	}
 	all := make([]Evidence, 0, len(entries))
 	for i := len(entries) - 1; i >= 0; i-- {
+		if entries[i].Hash != entries[i].sum() {
+			return nil, fmt.Errorf("ledger: entry %d was changed after it was written (run: strangler ledger verify)", entries[i].Seq)
+		}
 		e, _, err := ReadEvidence(entries[i])
 		if err != nil {
 			return nil, err

@@ -367,6 +367,18 @@ func TestAMoveAndItsEntryAreStoredTogether(t *testing.T) {
 
 // TestTheLatestEvidenceCounts for its capability and kind only, and it is in
 // the chain.
+func TestNothingRestsOnEvidenceThatWasChanged(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	_, err := l.AddEvidence(t.Context(), ledger.Evidence{Capability: "billing", Kind: "contract", Verdict: "fail", Summary: "s", By: "ann"})
+	must(t, err)
+	_, err = raw(t, dir).Exec(`UPDATE entry SET detail = replace(detail, '"fail"', '"pass"')`)
+	must(t, err)
+	if found, err := l.Evidence(t.Context(), "billing", "contract"); err == nil || !strings.Contains(err.Error(), "entry 1 was changed") {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 func TestTheLatestEvidenceCounts(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)

@@ -103,7 +103,7 @@ func TestAServerThatIsNotSetUpForAMoveIsRefused(t *testing.T) {
 	before := objects(t, s.app)
 	expectFound(t, s, change.Leading, true, "wal_level", "is replica", "wal_level = logical")
 	expectFound(t, s, change.Leading, true, "max_replication_slots", "leaves 1 free", "raise it")
-	expectFound(t, s, change.Leading, true, "max_wal_senders", "leaves 1 free", "raise it")
+	expectFound(t, s, change.Leading, true, "max_wal_senders", "a move needs one, and a copy another one", "raise it") // the look itself may still count
 	expectFound(t, s, change.Leading, false, "prepared transaction", "order 66 is pending", "ROLLBACK PREPARED 'order 66'")
 	if after := objects(t, s.app); !slices.Equal(before, after) {
 		t.Errorf("preflight changed %v to %v", before, after)

@@ -221,7 +221,9 @@ func TestAnInterruptedVerificationOfHashesGoesOn(t *testing.T) {
 	o := verify.Options{
 		Plan: v.plan, Owner: v.leader.db, Follower: v.follower.db, OwnerSide: change.Monolith, Settle: v.settle, Range: 20_000,
 		Reached: func(p verify.Point) {
-			at = p
+			if at.Rows == 0 { // what was under way may end all the same
+				at = p
+			}
 			interrupt()
 		},
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func (e *env) importHAR(data []byte, f importFlags) (imported, error) {
 		}
 	}
 	if len(traffic.Exchanges) == 0 {
-		return imported{}, fmt.Errorf("it holds no exchange that is wanted (left out: %s)", counted(traffic.Left))
+		return imported{}, fmt.Errorf("it holds no exchange that is wanted (left out: %s)", cmp.Or(counted(traffic.Left), "none"))
 	}
 	d := tape.Distill(traffic.Exchanges, tape.Options{Consumer: "clients", Provider: provider, Cover: 1})
 	if d.Skipped.Failed > 0 {

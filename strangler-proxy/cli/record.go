@@ -155,6 +155,9 @@ func (e *env) distill(tapes []string, f distillFlags) error {
 	}
 	d := tape.Distill(exchanges, f.o)
 	if len(d.Contract.Interactions) == 0 {
+		if len(exchanges) == 0 && damaged > 0 {
+			return &api.Error{Text: fmt.Sprintf("%s: no line can be read as an exchange, %d are damaged", strings.Join(tapes, ", "), damaged), Hint: "tapes are in the folder tapes of the state's", Code: api.ExitNo}
+		}
 		return &api.Error{Text: fmt.Sprintf("%d exchanges say nothing that a contract could be made of", len(exchanges)), Hint: "record while clients are active: strangler contract record CAPABILITY --for 1m", Code: api.ExitNotEnough}
 	}
 	c := d.Contract

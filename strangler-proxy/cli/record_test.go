@@ -71,6 +71,12 @@ func TestDistillMakesAContractOfTapesAndSaysWhatItLeavesOut(t *testing.T) {
 	if said := strangler(t, "contract", "distill", "empty.ndjson", "--out", "other.pact.json"); !strings.Contains(said, "exit code 2\n") {
 		t.Errorf("of an empty tape:\n%s", said)
 	}
+	if err := os.WriteFile("notes.txt", []byte("this is\nno tape\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said := strangler(t, "contract", "distill", "notes.txt", "--out", "other.pact.json"); !strings.Contains(said, "notes.txt: no line can be read as an exchange, 2 are damaged") || !strings.Contains(said, "exit code 1\n") {
+		t.Errorf("of what is no tape:\n%s", said)
+	}
 }
 
 func TestDistillingAnewKeepsWhatPeopleWrote(t *testing.T) {

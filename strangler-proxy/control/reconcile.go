@@ -244,13 +244,20 @@ type named struct {
 	name string
 }
 
-// namedBackends lists the backends that a config names by their keys.
+// namedBackends lists the backends that a config names by their keys. One that
+// several share is called by the first of them.
 func namedBackends(cfg *config.Config) map[string]named {
-	all := map[string]named{cfg.Monolith.Key(): {cfg.Monolith, "the monolith"}}
+	all := map[string]named{}
+	add := func(b config.Backend, name string) {
+		if _, shared := all[b.Key()]; !shared {
+			all[b.Key()] = named{b, name}
+		}
+	}
+	add(cfg.Monolith, "the monolith")
 	for _, p := range cfg.Capabilities {
-		all[p.Service.Key()] = named{p.Service, "the service " + p.Name}
+		add(p.Service, "the service "+p.Name)
 		if p.Isolated != nil {
-			all[p.Isolated.Key()] = named{*p.Isolated, "the isolated store of " + p.Name}
+			add(*p.Isolated, "the isolated store of "+p.Name)
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package control
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -31,6 +32,9 @@ func (c *Control) newShadow(cfg *config.Config, frozen bool) *shadow.Shadow {
 			return tape.NewRedactor([]byte(c.token), c.config().Redact).Redact(e)
 		},
 		Failed: func(err error) { c.o.Log.Error("the shadow's file", "error", err) },
+		Panicked: func(reason any, stack []byte) {
+			c.o.Log.Error("two answers could not be compared; please report this", "reason", fmt.Sprint(reason), "stack", string(stack))
+		},
 	})
 }
 

@@ -104,14 +104,40 @@ func cleaned(list []compare.Difference, clean Cleaner) []compare.Difference {
 	return out
 }
 
-// quoted cleans a value that may be a JSON text or document.
+// quoted cleans a value that may be a JSON text or document. A text may hold a
+// document as well, whose members' names tell what is secret; and it may have
+// been cut, so that its last quote is missing.
 func quoted(value, name string, clean Cleaner) string {
-	var text string
-	if strings.HasPrefix(value, `"`) && json.Unmarshal([]byte(value), &text) == nil {
-		raw, err := json.Marshal(clean.Value(name, text))
-		if err == nil {
+	if text, whole := unquoted(value); whole {
+		if raw, err := json.Marshal(clean.Value(name, clean.Text(text))); err == nil {
 			return string(raw)
+		}
+	} else if text != "" {
+		if raw, err := json.Marshal(clean.Value(name, clean.Text(text))); err == nil {
+			return strings.TrimSuffix(string(raw), `"`) + ellipsis
 		}
 	}
 	return clean.Value(name, clean.Text(value))
+}
+
+// ellipsis ends a value that was cut.
+const ellipsis = "…"
+
+// unquoted returns the text of a JSON text, and whether it is whole. Of one that
+// was cut it returns what is left, without an escape that was cut in two.
+func unquoted(value string) (text string, whole bool) {
+	if !strings.HasPrefix(value, `"`) {
+		return "", false
+	}
+	if json.Unmarshal([]byte(value), &text) == nil {
+		return text, true
+	}
+	left, cut := strings.CutSuffix(value, ellipsis)
+	for range len(`\u0000`) {
+		if cut && json.Unmarshal([]byte(left+`"`), &text) == nil {
+			return text, false
+		}
+		left = left[:max(len(left)-1, 0)]
+	}
+	return "", false
 }

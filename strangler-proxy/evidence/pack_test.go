@@ -6,6 +6,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -189,6 +192,30 @@ func TestWhatIsFiledOfAVerificationHasNoSecretsInIt(t *testing.T) {
 	var d evidence.Details
 	if err := json.Unmarshal(raw, &d); err != nil || d.Verdicts[verify.Differs] != 1 || len(d.Report.Interactions[1].Parity) != 3 {
 		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestADocumentThatIsQuotedAsATextIsLookedIntoAsWell(t *testing.T) {
+	document := `{"x":1,"api_key":"hunter2","mail":"ada@shop.example","note":"` + strings.Repeat("n", 300) + `"}`
+	side := func(media, body string) verify.Target {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", media)
+			io.WriteString(w, body)
+		}))
+		t.Cleanup(server.Close)
+		return verify.Target{Name: media, BaseURL: server.URL}
+	}
+	c := contract.Contract{Consumer: "web", Provider: "shop", Interactions: []contract.Interaction{{Description: "d",
+		Request: contract.Request{Method: "GET", Path: "/"}, Response: contract.Response{Status: 200, Body: []byte("plain")}}}}
+	for _, body := range []string{document, document[:120] + `"}`} { // one is cut where it is quoted
+		r, err := verify.Run(t.Context(), verify.Options{Contract: c, Targets: []verify.Target{side("text/plain", body)}})
+		if err != nil || r.Failed != 1 || !strings.Contains(r.Interactions[0].Results[0].Differences[0].Actual, "hunter2") {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		found := evidence.Clean(r, newState(t).clean).Interactions[0].Results[0].Differences[0].Actual
+		if strings.Contains(found, "hunter2") || strings.Contains(found, "ada@") || !strings.Contains(found, "api_key") {
+			t.Errorf("kept is %s", found)
+		}
 	}
 }
 

@@ -8,20 +8,12 @@ import (
 	"stranglerfig/strangler-proxy/socket"
 )
 
-// Lender lends a buffer for as long as there is something to put into it.
-type Lender interface {
-	// Lend returns a buffer to read into.
-	Lend() []byte
-	// Return takes the buffer back: there was nothing to read.
-	Return()
-}
-
 // Await waits for a request's first bytes and returns how many of them are in
 // the buffer that it was lent. While nothing comes no buffer is held, and the
 // connection counts as idle: a drain ends it, and so does the limit on idle
 // time. The head's own time begins when Await returns; no deadline for reads is
 // in force then. On an error the connection is of no more use.
-func (c *Conn) Await(l Lender) (n int, err error) {
+func (c *Conn) Await(l socket.Lender) (n int, err error) {
 	if c.have > 0 {
 		n, c.have = copy(l.Lend(), c.peeked[:c.have]), 0
 		return n, nil
@@ -40,14 +32,14 @@ type wait struct {
 	raw syscall.RawConn // nil where there is no file descriptor
 	try func(fd uintptr) (done bool)
 
-	lender Lender // of the wait under way, and its result
+	lender socket.Lender // of the wait under way, and its result
 	got    int
 	failed error
 }
 
 // first waits for bytes. When the wait is ended from outside, what has arrived
 // by then is still taken.
-func (c *Conn) first(l Lender) (int, error) {
+func (c *Conn) first(l socket.Lender) (int, error) {
 	if c.wait.raw == nil {
 		return c.Conn.Read(l.Lend())
 	}

@@ -113,8 +113,8 @@ func (c *Conn) mayBeHTTP2() bool { return string(c.peeked[:c.have]) == preface[:
 // peeking lends a connection's own few bytes.
 type peeking Conn
 
-// Lend implements [Lender].
+// Lend implements [socket.Lender].
 func (p *peeking) Lend() []byte { return p.peeked[:] }
 
-// Return implements [Lender].
+// Return implements [socket.Lender].
 func (p *peeking) Return() {}

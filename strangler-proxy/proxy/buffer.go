@@ -73,7 +73,7 @@ func (b *buffer) widen() {
 	b.b, b.r, b.w = b.wide[:], 0, 0
 }
 
-// Lend and Return implement [listener.Lender].
+// Lend and Return implement [socket.Lender].
 
 // Lend returns where to read to.
 func (b *buffer) Lend() []byte { return b.room() }

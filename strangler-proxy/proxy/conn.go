@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -57,8 +56,8 @@ func (p *Proxy) ServeHTTP1(client *listener.Conn) {
 	defer func() {
 		// One request's misfortune must not be everybody's.
 		if reason := recover(); reason != nil {
-			p.Refused("panic")
-			p.o.Panicked(reason, debug.Stack())
+			p.mishap(reason)
+			c.part()
 		}
 	}()
 	for c.await() && c.serve() {

@@ -67,7 +67,7 @@ func (f *flight) otherMethods() (all []string) {
 	if f.asked.method == http.MethodPost && f.asked.query != "" {
 		for pair := range strings.FieldsFuncSeq(f.asked.query, func(c rune) bool { return c == '&' || c == ';' }) {
 			name, value, _ := strings.Cut(pair, "=")
-			if name, err := url.QueryUnescape(name); err == nil && strings.EqualFold(name, "_method") {
+			if route.MayName(name, "_method") {
 				if value, err := url.QueryUnescape(value); err == nil {
 					add(value)
 				}

@@ -33,6 +33,7 @@ func TestNoMethodSlipsPastItsOwnerInDisguise(t *testing.T) {
 			{"GET", "/invoices/7", []string{"X-Method-Override", "DELETE"}, ""}, // which has the same owner, but writes
 			{"POST", "/invoices/7?_method=delete", nil, ""},
 			{"POST", "/invoices/7?x=1;%5Fmethod=DEL%45TE", nil, ""},
+			{"POST", "/invoices/7?+.method=DELETE", nil, ""},      // as PHP reads it
 			{"GET", "/invoices/7?_method=delete", nil, "service"}, // nobody looks there for GET
 			{"POST", "/orders/7", []string{"X-HTTP-Method-Override", "DELETE"}, "monolith"},
 			{"PATCH", "/invoices/7", []string{"X-HTTP-Method-Override", "DELETE"}, ""},

@@ -49,6 +49,14 @@ func (c *conn) listen(to sink, framed bool, part func()) {
 	c.ear = e
 	go func() {
 		defer close(e.done)
+		defer func() {
+			if reason := recover(); reason != nil {
+				c.proxy.mishap(reason)
+				if c.left() == nil {
+					e.leave(errGone)
+				}
+			}
+		}()
 		if to != nil && !c.body.done {
 			if err := c.sendRest(e, to, framed); err != nil {
 				var fault *clientFault

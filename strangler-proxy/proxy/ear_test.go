@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"stranglerfig/strangler-proxy/listener"
 	"stranglerfig/strangler-proxy/upstream"
 )
@@ -75,4 +77,17 @@ func hearing(t *testing.T, body string) (*conn, net.Conn) {
 	c := &conn{proxy: &Proxy{o: Options{Limits: Limits{}.withDefaults()}}, client: &listener.Conn{Conn: near}}
 	c.body.left = int64(len(body))
 	return c, far
+}
+
+// TestADefectWhileTheClientIsListenedToEndsItsRequestAlone although it is met on
+// a goroutine of its own, where it would otherwise end the process.
+func TestADefectWhileTheClientIsListenedToEndsItsRequestAlone(t *testing.T) {
+	told := make(chan any, 1)
+	c := &conn{proxy: New(Options{Metrics: NewMetrics(prometheus.NewRegistry()), Panicked: func(reason any, _ []byte) { told <- reason }})}
+	parted := false
+	c.listen(nil, false, func() { parted = true }) // to nobody: there is no client
+	<-c.ear.done
+	if <-told == nil || !parted || c.left() != errGone {
+		t.Errorf("parted with the backend: %t; the request ends with %v", parted, c.left())
+	}
 }

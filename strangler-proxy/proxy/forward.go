@@ -156,6 +156,9 @@ func (p *Proxy) failed(f *flight, err error) (status int, text string) {
 	case errors.Is(err, errSlowBody):
 		p.Refused("body-too-slow")
 		return http.StatusRequestTimeout, err.Error()
+	case errors.Is(err, errBrokenBody):
+		p.Refused("content-length")
+		return http.StatusBadRequest, errBrokenBody.Error()
 	}
 	p.o.Metrics.failures.WithLabelValues(f.target.Name).Inc()
 	switch {

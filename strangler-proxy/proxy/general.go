@@ -90,6 +90,7 @@ var (
 
 // ServeHTTP decides, holds, forwards: for requests that net/http has read.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer p.survive()
 	var refusal *http1.Refusal
 	if errors.As(http1.Vet(r.Method, r.RequestURI, r.Host, r.Header, p.o.Limits.parser()), &refusal) {
 		p.Refused(refusal.Reason) // no backend may be blamed for what it cannot be told
@@ -120,6 +121,19 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = &timedBody{ReadCloser: r.Body, still: still}
 	}
 	p.forward(out, r, f)
+}
+
+// survive has net/http end a request that a defect of ours has met, without a
+// word: the words are ours.
+func (p *Proxy) survive() {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	if reason != http.ErrAbortHandler {
+		p.mishap(reason)
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // admit finds the route and decides, or says with what status the proxy itself

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"net/http/httputil"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,13 @@ type Proxy struct {
 }
 
 var _ engine.Routes = (*Proxy)(nil)
+
+// mishap notes a defect of ours that has ended one request, and no more than
+// that. It is called where the panic is recovered from.
+func (p *Proxy) mishap(reason any) {
+	p.Refused("panic")
+	p.o.Panicked(reason, debug.Stack())
+}
 
 // New returns a proxy that answers 503 until it is given a snapshot.
 func New(o Options) *Proxy {

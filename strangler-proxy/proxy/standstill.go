@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -56,6 +58,10 @@ func (c *clock) set(limit time.Duration, then func()) {
 	}
 }
 
+// errBrokenBody is the error of a client that sends another body than it has
+// announced.
+var errBrokenBody = errors.New("the request's body broke off, or is not as long as it was said to be")
+
 // timedBody is a request's body that must not stand still.
 type timedBody struct {
 	io.ReadCloser
@@ -68,8 +74,13 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	b.clock.set(b.still.limit, func() { b.still.end(b.still.on.SetReadDeadline, true) })
 	n, err := b.ReadCloser.Read(p)
 	b.clock.timer.Stop()
-	if err != nil && err != io.EOF && b.still.wasSlow() {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil, err == io.EOF, err == http.ErrBodyReadAfterClose, errors.As(err, &tooLarge):
+	case b.still.wasSlow():
 		err = errSlowBody
+	default:
+		err = fmt.Errorf("%w: %w", errBrokenBody, err)
 	}
 	return n, err
 }

@@ -179,7 +179,7 @@ func (s *sighting) cookie(text string, clear bool) {
 	text = strings.Trim(text, " \t")
 	name, value, named := strings.Cut(text, "=")
 	if name != s.want.name {
-		if exact, alike := namesParameter(strings.Trim(name, " \t"), s.want.name); !exact && !alike {
+		if !MayName(strings.Trim(name, " \t"), s.want.name) {
 			return
 		}
 		clear = false
@@ -188,7 +188,7 @@ func (s *sighting) cookie(text string, clear bool) {
 	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
 		bare = value[1 : n-1]
 	}
-	alike, _ := decodesTo(strings.Trim(value, `"`), s.want.value)
+	alike, _ := decodesTo(strings.Trim(value, "\" \t"), s.want.value)
 	s.note(clear && named && ordinary(bare), value == s.want.value, bare == s.want.value || alike)
 }
 
@@ -229,25 +229,38 @@ func (s *sighting) parameter(text string, clear bool) {
 	s.note(clear && exact && !broken, equal, equal)
 }
 
+// MayName reports whether some server takes the name of a parameter, as sent,
+// for another.
+func MayName(sent, name string) bool {
+	exact, alike := namesParameter(sent, name)
+	return exact || alike
+}
+
 // namesParameter reports whether the name of a parameter, as sent, is the one that
 // was asked for, or is so to some servers: whatever its case, with a broken
-// escape, or as the name of a list.
+// escape, as the name of a list, or as PHP reads it, which leaves out blanks in
+// front and what follows a NUL, and takes several others for an underscore.
 func namesParameter(sent, want string) (exact, alike bool) {
 	exact = true
-	for at := 0; ; at++ {
+	for at := 0; ; {
 		switch {
 		case sent == "":
 			return exact && at == len(want), at == len(want)
 		case at == len(want):
 			c, _, _ := unescaped(sent)
-			return false, c == '['
+			return false, c == '[' || c == 0
 		}
 		c, n, ok := unescaped(sent)
-		if small(c) != small(want[at]) {
+		sent = sent[n:]
+		if at == 0 && (c == ' ' || c == '+') {
+			exact = false
+			continue
+		}
+		if small(c) != small(want[at]) && !(want[at] == '_' && strings.IndexByte(". +[", c) >= 0) {
 			return false, false
 		}
 		exact = exact && ok && c == want[at]
-		sent = sent[n:]
+		at++
 	}
 }
 

@@ -17,6 +17,7 @@ package shadow
 import (
 	"context"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strings"
@@ -32,6 +33,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
+	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -65,6 +67,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Failed is told what went wrong with the file; nil: nobody is.
 	Failed func(error)
+	// Panicked is told of a defect that a comparison has met; nil: nobody is.
+	Panicked func(reason any, stack []byte)
 }
 
 // Judging says how a route is judged.
@@ -116,6 +120,9 @@ func New(o Options) *Shadow {
 	}
 	if o.Failed == nil {
 		o.Failed = func(error) {}
+	}
+	if o.Panicked == nil {
+		o.Panicked = func(any, []byte) {}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
@@ -244,9 +251,21 @@ func (s *Shadow) take(x *proxy.Exchange) {
 	if direction == Isolated {
 		judge = s.judgeWrite
 	}
-	f := judge(x, span)
+	f := s.guarded(judge, x, span)
 	span.Text("strangler.verdict", string(f.verdict))
 	s.count(x, direction, f)
+}
+
+// guarded judges an exchange. A defect of ours that it brings out must not end
+// the process that its clients are served by.
+func (s *Shadow) guarded(judge func(*proxy.Exchange, *trace.Span) finding, x *proxy.Exchange, span *trace.Span) (f finding) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			s.o.Panicked(reason, debug.Stack())
+			f = incomparable(Defect)
+		}
+	}()
+	return judge(x, span)
 }
 
 // Idle reports whether nothing waits or is under way.

@@ -12,6 +12,7 @@ import (
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
+	"stranglerfig/strangler-proxy/upstream"
 )
 
 func TestEqualAnswersMatch(t *testing.T) {
@@ -187,6 +188,31 @@ func TestWhatCannotBeComparedIsCountedAsSuch(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 		})
+	}
+}
+
+func TestADefectOfOursIsToldAndTheNextIsCompared(t *testing.T) {
+	told := make(chan any, 2)
+	var met atomic.Bool
+	w := newWorld(t, func(o *shadow.Options) {
+		backends := o.Backends
+		o.Backends = func(capability string) (monolith, service *upstream.Backend) {
+			if met.CompareAndSwap(false, true) {
+				panic("a defect")
+			}
+			return backends(capability)
+		}
+		o.Panicked = func(reason any, _ []byte) { told <- reason }
+	})
+	for range 2 {
+		w.ask("GET", "/invoices")
+	}
+	c := w.until("GET /invoices", judged(2))
+	if c.Reasons[shadow.Defect] != 1 || c.Compared != 1 {
+		t.Errorf("%+v", c)
+	}
+	if reason := <-told; reason != "a defect" {
+		t.Errorf("told of %v", reason)
 	}
 }
 

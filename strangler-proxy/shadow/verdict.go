@@ -33,6 +33,7 @@ const (
 	Endless     Reason = "stream"           // events without an end
 	NoBackend   Reason = "no-backend"       // there is nobody to ask
 	Busy        Reason = "busy"             // the side has enough to do with clients' requests
+	Defect      Reason = "defect"           // of ours, which the comparison met
 )
 
 // The reasons of dropped requests.
