@@ -14,7 +14,13 @@ type breaker struct {
 	failures int
 	until    time.Time // no trial before
 	trial    bool      // one is under way
+	waited   time.Time // for long enough, by then, for it to be answered
 }
+
+// trialPauses is for how many pauses a trial may be without an answer before
+// one more is admitted. It may be a request that takes minutes, of a backend
+// that is well again.
+const trialPauses = 10
 
 // admit reports whether a request may be sent, and whether it is a trial.
 func (k *breaker) admit(now time.Time) (admitted, trial bool) {
@@ -23,10 +29,10 @@ func (k *breaker) admit(now time.Time) (admitted, trial bool) {
 	if k.failures < k.o.Failures {
 		return true, false
 	}
-	if k.trial || now.Before(k.until) {
+	if now.Before(k.until) || k.trial && now.Before(k.waited) {
 		return false, false
 	}
-	k.trial = true
+	k.trial, k.waited = true, now.Add(trialPauses*k.o.Pause)
 	return true, true
 }
 

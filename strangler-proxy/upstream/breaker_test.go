@@ -51,8 +51,25 @@ func TestAnOpenBreakerAdmitsOneTrialAfterAPause(t *testing.T) {
 	if !k.admits(at.Add(pauseForTrial)) {
 		t.Error("the trial was not admitted")
 	}
-	if k.admits(at.Add(pauseForTrial)) || k.admits(at.Add(time.Hour)) {
+	if k.admits(at.Add(pauseForTrial)) || k.admits(at.Add(11*pauseForTrial-1)) {
 		t.Error("a second request was admitted while the trial is under way")
+	}
+}
+
+func TestATrialThatIsNotAnsweredKeepsNobodyWaitingForLong(t *testing.T) {
+	at := time.Unix(1000, 0)
+	k := opened(at)
+	first := at.Add(pauseForTrial)
+	k.admit(first)
+	second := first.Add(10 * pauseForTrial)
+	if admitted, trial := k.admit(second); !admitted || !trial {
+		t.Error("after ten pauses no other trial was admitted")
+	}
+	if k.admits(second) || k.admits(second.Add(10*pauseForTrial-1)) {
+		t.Error("the other trial is not the only one")
+	}
+	if !k.succeeded() || !k.admits(second) {
+		t.Error("a trial that went well has not closed the breaker")
 	}
 }
 
