@@ -50,10 +50,8 @@ func buildWith(t *testing.T, name, file, old, new string) string {
 
 // pairOf are the flags that name a world's scratch pair.
 func pairOf(w *shop.World) []string {
-	return []string{"--unsafe", "--states", "--target", "monolith=http://" + w.Addr.ScratchMonolith + ",service=http://" + w.Addr.ScratchBilling, "-H", "Authorization: Bearer " + shop.Token}
+	return []string{"--unsafe", "--states", "--target", w.ScratchTargets(), "-H", "Authorization: Bearer " + shop.Token}
 }
-
-const scratchDatabases = "monolith=sqlite:scratch-shop.db,service=sqlite:scratch-billing.db"
 
 // TestABugInABuildIsCaughtBeforeItsCutover, whether it shows in an answer or
 // only in what is written.
@@ -68,7 +66,7 @@ func TestABugInABuildIsCaughtBeforeItsCutover(t *testing.T) {
 			w := world(t, shop.Options{Scratch: true, Billing: build})
 			ready(t, w)
 			run(t, w, "data", "rehearse", "billing")
-			verify := append([]string{"contract", "verify", "billing", "--effects", scratchDatabases}, pairOf(w)...)
+			verify := append([]string{"contract", "verify", "billing", "--effects", w.ScratchDatabases()}, pairOf(w)...)
 			refused(t, w, api.ExitNo, []string{bug.says}, verify...)
 			refused(t, w, api.ExitNo, []string{"billing: no", "contract  fail"}, "can-cutover", "billing")
 			refused(t, w, api.ExitNo, []string{"cutover of billing is refused", "contract: "}, "cutover", "billing")
@@ -86,7 +84,7 @@ func TestTheRightBuildPassesWithItsEffectsAndIsAdmitted(t *testing.T) {
 	refused(t, w, api.ExitNotEnough, []string{"billing: not enough", "→ strangler data prepare billing"}, "can-cutover", "billing")
 	ready(t, w)
 	run(t, w, "data", "rehearse", "billing")
-	out := run(t, w, append([]string{"contract", "verify", "billing", "--effects", scratchDatabases}, pairOf(w)...)...)
+	out := run(t, w, append([]string{"contract", "verify", "billing", "--effects", w.ScratchDatabases()}, pairOf(w)...)...)
 	if !strings.Contains(out, "21 passed, 0 failed") {
 		t.Errorf("verified:\n%s", out)
 	}

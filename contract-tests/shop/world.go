@@ -9,6 +9,7 @@ package shop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -48,6 +49,9 @@ type Options struct {
 	// Database and BillingDatabase are the DSNs of the monolith and of billing;
 	// default: embedded ones in the folder.
 	Database, BillingDatabase string
+	// ScratchDatabase and ScratchBillingDatabase are those of the scratch pair;
+	// default: embedded ones in the folder.
+	ScratchDatabase, ScratchBillingDatabase string
 	// Billing may start another build in the billing service's place.
 	Billing string
 }
@@ -92,12 +96,10 @@ func (w *World) begin(ctx context.Context) error {
 	if w.logs, err = os.Create(filepath.Join(w.Dir, "processes.log")); err != nil {
 		return err
 	}
-	if w.o.Database == "" {
-		w.o.Database = "sqlite:shop.db"
-	}
-	if w.o.BillingDatabase == "" {
-		w.o.BillingDatabase = "sqlite:billing.db"
-	}
+	w.o.Database = cmp.Or(w.o.Database, "sqlite:shop.db")
+	w.o.BillingDatabase = cmp.Or(w.o.BillingDatabase, "sqlite:billing.db")
+	w.o.ScratchDatabase = cmp.Or(w.o.ScratchDatabase, "sqlite:scratch-shop.db")
+	w.o.ScratchBillingDatabase = cmp.Or(w.o.ScratchBillingDatabase, "sqlite:scratch-billing.db")
 	if w.o.Log == nil {
 		w.o.Log = io.Discard
 	}
@@ -108,7 +110,7 @@ func (w *World) begin(ctx context.Context) error {
 		return err
 	}
 	if w.o.Scratch {
-		if err := w.seed(ctx, "sqlite:scratch-shop.db", w.o.ScratchSize); err != nil {
+		if err := w.seed(ctx, w.o.ScratchDatabase, w.o.ScratchSize); err != nil {
 			return err
 		}
 	}
@@ -186,10 +188,7 @@ func (w *World) seed(ctx context.Context, dsn string, size int) error {
 }
 
 func (w *World) startAll(ctx context.Context) error {
-	billing := w.o.Billing
-	if billing == "" {
-		billing = "billing"
-	}
+	billing := cmp.Or(w.o.Billing, "billing")
 	type process struct {
 		to   **harness.Process
 		name string
@@ -202,8 +201,8 @@ func (w *World) startAll(ctx context.Context) error {
 	}
 	if w.o.Scratch {
 		all = append(all,
-			process{&w.ScratchMonolith, "monolith", []string{"--addr", w.Addr.ScratchMonolith, "--database", "sqlite:scratch-shop.db", "--provider-states"}},
-			process{&w.ScratchBilling, billing, []string{"--addr", w.Addr.ScratchBilling, "--database", "sqlite:scratch-billing.db", "--monolith-url", "http://" + w.Addr.ScratchMonolith, "--provider-states"}},
+			process{&w.ScratchMonolith, "monolith", []string{"--addr", w.Addr.ScratchMonolith, "--database", w.o.ScratchDatabase, "--provider-states"}},
+			process{&w.ScratchBilling, billing, []string{"--addr", w.Addr.ScratchBilling, "--database", w.o.ScratchBillingDatabase, "--monolith-url", "http://" + w.Addr.ScratchMonolith, "--provider-states"}},
 		)
 	}
 	for _, p := range all {
@@ -246,12 +245,26 @@ func (w *World) Strangler(ctx context.Context, args ...string) (string, error) {
 	return both.String(), err
 }
 
+// ScratchDatabases names the databases of the scratch pair, as commands that work
+// on a pair expect it.
+func (w *World) ScratchDatabases() string {
+	return "monolith=" + w.o.ScratchDatabase + ",service=" + w.o.ScratchBillingDatabase
+}
+
+// ScratchTargets names its applications likewise.
+func (w *World) ScratchTargets() string {
+	return "monolith=http://" + w.Addr.ScratchMonolith + ",service=http://" + w.Addr.ScratchBilling
+}
+
 // Count runs a query that returns (key, count) on one of the world's databases,
-// which are named by their files: shop.db and billing.db stand for whatever is in
-// their place.
+// which are named by their files: shop.db, billing.db and those of the scratch
+// pair stand for whatever is in their place.
 func (w *World) Count(ctx context.Context, file, query string) (counts map[string]int, err error) {
 	driver, name := "sqlite", "file:"+filepath.Join(w.Dir, file)+"?mode=ro&_pragma=busy_timeout(5000)"
-	for stands, dsn := range map[string]string{"shop.db": w.o.Database, "billing.db": w.o.BillingDatabase} {
+	for stands, dsn := range map[string]string{
+		"shop.db": w.o.Database, "billing.db": w.o.BillingDatabase,
+		"scratch-shop.db": w.o.ScratchDatabase, "scratch-billing.db": w.o.ScratchBillingDatabase,
+	} {
 		if file == stands && strings.HasPrefix(dsn, "postgres") {
 			driver, name = "pgx", dsn
 		}

@@ -75,14 +75,14 @@ func tie(exchanges []Exchange, clusters []*cluster) {
 const begun = time.Second
 
 // written are the things that requests on the tape, or just before it, may have
-// changed: nobody can say how they stand when an example about them is repeated.
+// created or changed: nobody can say how they stand when an example about them is repeated.
 func written(exchanges []Exchange) map[[2]string]bool {
 	all, nouns := map[[2]string]bool{}, map[string]bool{}
 	for _, e := range exchanges {
 		if changes(e.Request.Method) {
-			for _, u := range uses(e) {
-				all[[2]string{u.noun, u.value}] = true
-				nouns[u.noun] = true
+			for _, s := range append(uses(e), made(e)...) {
+				all[[2]string{s.noun, s.value}] = true
+				nouns[s.noun] = true
 			}
 		}
 	}

@@ -314,6 +314,18 @@ func TestTheExampleIsAboutAThingThatNothingOnTheTapeChanges(t *testing.T) {
 	}
 }
 
+func TestTheExampleIsNotAboutAThingThatAnotherClientCreatedOnTheTape(t *testing.T) {
+	clerk, customer := newSession("clerk"), newSession("customer")
+	clerk.does("POST /orders", "/orders", `{"customer_id":3}`, 201, `{"id":40,"customer_id":3}`)
+	customer.at = clerk.at.Add(time.Minute)
+	for _, id := range []int{40, 6, 3} {
+		customer.does("GET /orders/{id}", fmt.Sprintf("/orders/%d", id), "", 200, fmt.Sprintf(`{"id":%d,"open":true}`, id))
+	}
+	if i := of(t, distil(t, 0, clerk, customer), "GET /orders/{id}"); i.Request.Path != "/orders/6" || i.Pending {
+		t.Errorf("the example is %s, pending %v", i.Request.Path, i.Pending)
+	}
+}
+
 func TestAReadOfWhatWasChangedAndNotCreatedOnTheTapeIsPending(t *testing.T) {
 	s := newSession("a")
 	s.does("GET /orders/{id}", "/orders/5", "", 200, `{"id":5,"open":true}`)

@@ -58,14 +58,28 @@ func sources(e Exchange) []spot {
 	})
 }
 
-// answers lists the ids in an answer.
-func answers(e Exchange) []spot {
-	own := ""
+// made lists the ids of what a request has created, as its answer says them.
+func made(e Exchange) []spot {
+	if e.Response.Status >= 300 {
+		return nil
+	}
+	own := subject(e)
+	return slices.DeleteFunc(sources(e), func(s spot) bool { return s.noun != own })
+}
+
+// subject is what a request is about: the last word of its path.
+func subject(e Exchange) (noun string) {
 	for _, segment := range strings.Split(strings.Trim(e.Request.Path, "/"), "/") {
 		if !strings.ContainsAny(segment, "0123456789") {
-			own = singular(segment) // the last word of the path says what it is about
+			noun = singular(segment)
 		}
 	}
+	return noun
+}
+
+// answers lists the ids in an answer.
+func answers(e Exchange) []spot {
+	own := subject(e)
 	all := idsIn(e.Response.Body, own)
 	if u, err := url.Parse(get(e.Response.Header, "Location")); err == nil && u.Path != "" {
 		parts := strings.Split(strings.Trim(u.Path, "/"), "/")

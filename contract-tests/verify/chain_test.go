@@ -77,6 +77,28 @@ func TestAChainIsPlayedInOrderWithEachSidesOwnValues(t *testing.T) {
 	}
 }
 
+func TestReadsThatNoChainTiesComeBeforeWritesWhateverTheirPlaceInTheFile(t *testing.T) {
+	var asked []string
+	side := served(t, "monolith", func(w http.ResponseWriter, r *http.Request) { asked = append(asked, r.Method+" "+r.URL.Path) })
+	c := of()
+	for _, request := range []string{"POST /a", "GET /b", "POST /c", "GET /d"} {
+		method, path, _ := strings.Cut(request, " ")
+		c.Interactions = append(c.Interactions, contract.Interaction{Key: path, Request: contract.Request{Method: method, Path: path}, Response: contract.Response{Status: 200}})
+	}
+	report, err := verify.Run(t.Context(), verify.Options{Contract: c, Targets: []verify.Target{side}, Unsafe: true})
+	if err != nil || report.Passed != 4 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if got := strings.Join(asked, ", "); got != "GET /b, GET /d, POST /a, POST /c" {
+		t.Errorf("asked: %s", got)
+	}
+	for n, request := range []string{"POST /a", "GET /b", "POST /c", "GET /d"} {
+		if got := report.Interactions[n].Request; got != request {
+			t.Errorf("the report's number %d is %s, want %s as in the file", n, got, request)
+		}
+	}
+}
+
 func TestAnAnswerThatSaysAnotherIdThanTheOneCapturedIsADifference(t *testing.T) {
 	stale := func(string) string { return `{"thing":1,"colour":"red"}` }
 	report := run(t, verify.Options{Contract: chained(t), Unsafe: true, Targets: []verify.Target{numbering(t, "monolith", 7, same), numbering(t, "service", 30, stale)}})

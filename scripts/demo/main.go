@@ -70,7 +70,8 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		return false, err
 	}
 	defer drop()
-	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, ScratchSize: o.size, Database: databases[0], BillingDatabase: databases[1]})
+	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, ScratchSize: o.size,
+		Database: databases[0], BillingDatabase: databases[1], ScratchDatabase: databases[2], ScratchBillingDatabase: databases[3]})
 	if err != nil {
 		return false, err
 	}
@@ -102,9 +103,10 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 	return report.OK, nil
 }
 
-// databases returns the DSNs of two new databases of a kind, the monolith's and
-// billing's; embedded ones are made by the processes themselves.
-func databases(ctx context.Context, kind string) (dsns [2]string, drop func(), err error) {
+// databases returns the DSNs of four new databases of a kind, the monolith's,
+// billing's and those of the scratch pair; embedded ones are made by the
+// processes themselves.
+func databases(ctx context.Context, kind string) (dsns [4]string, drop func(), err error) {
 	drop = func() {}
 	switch kind {
 	case "sqlite":
@@ -118,7 +120,7 @@ func databases(ctx context.Context, kind string) (dsns [2]string, drop func(), e
 		return dsns, drop, err
 	}
 	drop = server.Stop
-	for i, name := range []string{"shop", "billing"} {
+	for i, name := range []string{"shop", "billing", "scratch_shop", "scratch_billing"} {
 		dsn, dropOne, err := server.Database(ctx, fmt.Sprintf("strangler_demo_%d_%s", os.Getpid(), name))
 		if err != nil {
 			drop()

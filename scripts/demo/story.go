@@ -163,12 +163,11 @@ func (s *story) moveData(capability string) func(context.Context) error {
 // prove fills the scratch pair, which has the same builds, made-up data and
 // databases of its own, and checks the contract there, which writes as well.
 func (s *story) prove(ctx context.Context) error {
-	databases := "monolith=sqlite:scratch-shop.db,service=sqlite:scratch-billing.db"
+	databases := s.w.ScratchDatabases()
 	if err := s.do(ctx, "data", "fill", "billing", "--pair", databases); err != nil {
 		return err
 	}
-	pair := fmt.Sprintf("monolith=http://%s,service=http://%s", s.w.Addr.ScratchMonolith, s.w.Addr.ScratchBilling)
-	return s.do(ctx, "contract", "verify", "billing", "--unsafe", "--states", "--effects", databases, "--target", pair, "-H", "Authorization: Bearer ${SHOP_TOKEN}")
+	return s.do(ctx, "contract", "verify", "billing", "--unsafe", "--states", "--effects", databases, "--target", s.w.ScratchTargets(), "-H", "Authorization: Bearer ${SHOP_TOKEN}")
 }
 
 // calibrate finds out what of the monolith's answers is its own noise, so that

@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,11 +38,51 @@ func pairDatabases(cfg *config.Config, p *config.Capability, flag, text string) 
 		return "", "", &api.Error{Text: p.Name + " declares no data, so there is no mapping to compare rows through", Hint: fmt.Sprintf("declare capabilities.%s.data", p.Name), Code: api.ExitNo}
 	}
 	for _, dsn := range dsns {
-		if dsn == cfg.Monolith.Database || dsn == p.Service.Database {
+		if servesClients(cfg, dsn) {
 			return "", "", &api.Error{Text: fmt.Sprintf("%s: that is a database that serves clients", flag), Hint: "start a second monolith and a second service with databases of their own", Code: api.ExitNo}
 		}
 	}
 	return dsns["monolith"], dsns["service"], nil
+}
+
+// servesClients reports whether a database is one that strangler.yaml declares,
+// however it is written here.
+func servesClients(cfg *config.Config, dsn string) bool {
+	if sameDatabase(dsn, cfg.Monolith.Database) {
+		return true
+	}
+	return slices.ContainsFunc(cfg.Capabilities, func(p config.Capability) bool { return sameDatabase(dsn, p.Service.Database) })
+}
+
+// sameDatabase reports whether two DSNs name one database: one file, by whatever
+// path, or one name on one server, whoever logs in.
+func sameDatabase(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	pathA, fileA := strings.CutPrefix(a, "sqlite:")
+	pathB, fileB := strings.CutPrefix(b, "sqlite:")
+	if fileA != fileB {
+		return false
+	}
+	if fileA {
+		return sameFile(pathA, pathB)
+	}
+	serverA, errA := url.Parse(a)
+	serverB, errB := url.Parse(b)
+	if errA != nil || errB != nil {
+		return a == b
+	}
+	return serverOf(serverA) == serverOf(serverB) && serverA.Path == serverB.Path
+}
+
+// serverOf is host and port of a server, this machine's by one name.
+func serverOf(u *url.URL) string {
+	host := strings.ToLower(u.Hostname())
+	if ip := net.ParseIP(host); host == "" || host == "localhost" || ip != nil && ip.IsLoopback() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, cmp.Or(u.Port(), "5432"))
 }
 
 // watchEffects has a verification compare what the sides write, if that is

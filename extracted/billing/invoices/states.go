@@ -7,6 +7,7 @@ import (
 
 	"stranglerfig/extracted/billing/clock"
 	"stranglerfig/extracted/billing/money"
+	"stranglerfig/extracted/billing/storage"
 	"stranglerfig/extracted/billing/web"
 )
 
@@ -32,10 +33,16 @@ func (s *Service) Establish(ctx context.Context, w Wanted) error {
 		}
 		row := invoice{ID: w.ID, Number: number(w.ID), CustomerID: w.CustomerID, AmountCents: w.Amount,
 			Status: w.State.String(), IssuedAt: created, UpdatedAt: created}
-		if err := tx.Create(&row).Error; err != nil || w.Paid == 0 {
+		if err := tx.Create(&row).Error; err != nil {
 			return err
 		}
-		return tx.Create(&payment{ID: w.ID, InvoiceID: w.ID, AmountCents: w.Paid, Reference: "state", PaidAt: created}).Error
+		if w.Paid > 0 {
+			paid := payment{ID: w.ID, InvoiceID: w.ID, AmountCents: w.Paid, Reference: "state", PaidAt: created}
+			if err := tx.Create(&paid).Error; err != nil {
+				return err
+			}
+		}
+		return storage.SkipIDs(tx, "invoices", "payments")
 	})
 }
 

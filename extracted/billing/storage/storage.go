@@ -58,6 +58,22 @@ func Open(ctx context.Context, dsn string) (*gorm.DB, error) {
 	return db, nil
 }
 
+// SkipIDs makes the next ids of tables follow the ids given explicitly.
+// SQLite does so by itself.
+func SkipIDs(tx *gorm.DB, tables ...string) error {
+	if tx.Name() != "postgres" {
+		return nil
+	}
+	for _, table := range tables {
+		skip := fmt.Sprintf(`SELECT setval(pg_get_serial_sequence('%[1]s', 'id'),
+			GREATEST((SELECT MAX(id) FROM %[1]s), (SELECT last_value FROM %[1]s_id_seq)))`, table)
+		if err := tx.Exec(skip).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Ping asks the database a trivial question.
 func Ping(ctx context.Context, db *gorm.DB) error { return db.WithContext(ctx).Exec("SELECT 1").Error }
 
