@@ -21,6 +21,7 @@ type ward struct {
 	pause   time.Duration // of the breaker
 
 	reads, fromService, fromMonolith, failed atomic.Int64
+	brokenOff                                atomic.Int64 // those of failed whose answer had begun
 	written                                  atomic.Int64
 	mu                                       sync.Mutex
 	acked, sent                              map[string]bool
@@ -112,6 +113,9 @@ func (w *ward) read(ctx context.Context, client *http.Client) {
 	switch {
 	case err != nil || status != http.StatusOK:
 		w.failed.Add(1)
+		if status == http.StatusOK {
+			w.brokenOff.Add(1)
+		}
 		w.mu.Lock()
 		w.wrong = append(w.wrong, fmt.Sprint(by, " ", status, " ", err))
 		w.mu.Unlock()
@@ -211,6 +215,17 @@ func (w *ward) readsFailed(most int64) {
 	w.t.Helper()
 	if n := w.failed.Load(); n > most {
 		w.t.Errorf("%d reads failed, at most %d may: %q", n, most, w.wrong[:min(len(w.wrong), 10)])
+	}
+}
+
+// readsOnlyBrokeOff checks that no more reads failed than could be under way
+// when a service died so many times, and those only because their answer had
+// begun, so that nobody else could be asked for the rest.
+func (w *ward) readsOnlyBrokeOff(deaths int64) {
+	w.t.Helper()
+	w.readsFailed(deaths * readers)
+	if failed, broken := w.failed.Load(), w.brokenOff.Load(); failed != broken {
+		w.t.Errorf("%d reads failed, of which %d had begun to be answered: %q", failed, broken, w.wrong[:min(len(w.wrong), 10)])
 	}
 }
 
