@@ -13,6 +13,7 @@ import (
 type Coverage struct {
 	Weight  int    `json:"weight"` // exchanges that count
 	Covered int    `json:"covered"`
+	Pending int    `json:"pending"`          // of those covered, the ones that only pending interactions cover
 	Unseen  []Sort `json:"unseen,omitempty"` // the sorts it has none for, the most frequent first
 }
 
@@ -34,13 +35,21 @@ func Cover(c contract.Contract, exchanges []Exchange, wanted func(Exchange) bool
 	out := Coverage{Weight: d.Weight}
 	for _, sort := range clustered(exchanges) {
 		e := exchanges[sort.members[0]]
-		if slices.ContainsFunc(c.Interactions, func(i contract.Interaction) bool { return covers(i, e) }) {
-			out.Covered += len(sort.members)
+		switch covering := covering(c, e); {
+		case len(covering) == 0:
+			out.Unseen = append(out.Unseen, sorted(e, len(sort.members)))
 			continue
+		case !slices.ContainsFunc(covering, func(i contract.Interaction) bool { return !i.Pending }):
+			out.Pending += len(sort.members)
 		}
-		out.Unseen = append(out.Unseen, sorted(e, len(sort.members)))
+		out.Covered += len(sort.members)
 	}
 	return out
+}
+
+// covering lists the interactions that cover an exchange.
+func covering(c contract.Contract, e Exchange) []contract.Interaction {
+	return slices.DeleteFunc(slices.Clone(c.Interactions), func(i contract.Interaction) bool { return !covers(i, e) })
 }
 
 func covers(i contract.Interaction, e Exchange) bool {

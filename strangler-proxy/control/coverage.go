@@ -56,6 +56,20 @@ func (c *Control) uncovered(p *config.Capability, digest, routeID string) (text,
 		fmt.Sprintf("strangler contract distill %s --merge %s --out NEW.pact.json", path, p.Contract)
 }
 
+// onlyPending says how much of the traffic that was recorded last is covered by
+// interactions that are held against nobody, "" where none is.
+func (c *Control) onlyPending(p *config.Capability, digest, routeID string) string {
+	path := c.lastTape(p)
+	if path == "" {
+		return ""
+	}
+	found, err := c.coverages.of(p, path, digest, routeID)
+	if err != nil || found.Pending == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of the %d requests recorded last are covered by pending interactions only, which are held against nobody", found.Pending, found.Weight)
+}
+
 // lastTape is the last finished recording of a capability, "" where there is
 // none.
 func (c *Control) lastTape(p *config.Capability) string {

@@ -118,6 +118,8 @@ func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeI
 	if f.Verdict == api.Pass {
 		if text, command := c.uncovered(p, now.Contract, routeID); text != "" {
 			f.Verdict, f.Text, f.Command = api.Missing, text, command
+		} else if pending := c.onlyPending(p, now.Contract, routeID); pending != "" {
+			f.Text += "; " + pending
 		}
 	}
 	return f
