@@ -289,7 +289,8 @@ func (l *life) check(ctx context.Context, operation string) {
 		l.until(ctx, "the follower holds what the owner holds", func() error {
 			have, _, err := l.stored(ctx, owner.Other())
 			if d := difference(have, l.crew.expected(have)); err == nil && d != "" {
-				err = errors.New(d)
+				st, problem := l.engine.status(ctx)
+				err = fmt.Errorf("%s\nthe engine says %+v, %v", d, st, problem)
 			}
 			return err
 		})
