@@ -69,16 +69,6 @@ func (l *Ledger) AddEvidence(ctx context.Context, e Evidence) (Evidence, error) 
 	return e, nil
 }
 
-// LatestEvidence returns a capability's latest evidence of a kind; false where
-// there is none.
-func (l *Ledger) LatestEvidence(ctx context.Context, capability, kind string) (Evidence, bool, error) {
-	all, err := l.Evidence(ctx, capability, kind)
-	if err != nil || len(all) == 0 {
-		return Evidence{}, false, err
-	}
-	return all[0], true, nil
-}
-
 // Evidence returns a capability's evidence of a kind, the latest first. Evidence
 // that was changed after it was filed is an error: nothing may rest on it.
 func (l *Ledger) Evidence(ctx context.Context, capability, kind string) ([]Evidence, error) {

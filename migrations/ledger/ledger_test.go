@@ -365,8 +365,6 @@ func TestAMoveAndItsEntryAreStoredTogether(t *testing.T) {
 	must(t, l.SaveMove(t.Context(), ledger.MoveRecord{Capability: "billing", State: "good"}, ledger.Entry{Kind: "good"}))
 }
 
-// TestTheLatestEvidenceCounts for its capability and kind only, and it is in
-// the chain.
 func TestNothingRestsOnEvidenceThatWasChanged(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
@@ -379,12 +377,14 @@ func TestNothingRestsOnEvidenceThatWasChanged(t *testing.T) {
 	}
 }
 
-func TestTheLatestEvidenceCounts(t *testing.T) {
+// TestTheLatestEvidenceIsFirst among that of its capability and kind only, and
+// it is in the chain.
+func TestTheLatestEvidenceIsFirst(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
 	ctx := t.Context()
-	if _, ok, err := l.LatestEvidence(ctx, "billing", "verify"); ok || err != nil {
-		t.Errorf("before the first: %t, %v", ok, err)
+	if none, err := l.Evidence(ctx, "billing", "verify"); len(none) > 0 || err != nil {
+		t.Errorf("before the first: %+v, %v", none, err)
 	}
 	evidence := func(capability, kind, verdict string) ledger.Evidence {
 		e, err := l.AddEvidence(ctx, ledger.Evidence{Capability: capability, Kind: kind, Verdict: verdict, Summary: "s", By: "ann",
@@ -398,10 +398,11 @@ func TestTheLatestEvidenceCounts(t *testing.T) {
 	evidence("billing", "shadow", "pass")
 	must(t, l.Close())
 	l = open(t, dir)
-	got, ok, err := l.LatestEvidence(ctx, "billing", "verify")
-	if err != nil || !ok {
-		t.Fatalf("%t, %v", ok, err)
+	all, err := l.Evidence(ctx, "billing", "verify")
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%+v, %v", all, err)
 	}
+	got := all[0]
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
