@@ -57,10 +57,10 @@ func (db *DB) written(ctx context.Context) (change.Position, error) {
 	return change.Position(end), explain(err)
 }
 
-// flush makes sure that everything written so far is on disk, by committing
-// something that nobody reads.
+// flush makes sure that everything written so far is on this server's disk, by
+// committing something that nobody reads. No standby is waited for.
 func (db *DB) flush(ctx context.Context) error {
-	_, err := db.pool.Exec(ctx, "SELECT pg_logical_emit_message(true, 'strangler.flush', '')")
+	_, err := db.pool.Exec(ctx, "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'strangler.flush', '')")
 	return err
 }
 

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"runtime/pprof"
@@ -41,11 +42,11 @@ func (c *Control) profileProcessors(x echo.Context) error {
 		}
 	}
 	x.Response().Header().Set(echo.HeaderContentType, echo.MIMEOctetStream)
-	if err := pprof.StartCPUProfile(x.Response()); err != nil {
+	var profile bytes.Buffer // which pprof fills beside us
+	if err := pprof.StartCPUProfile(&profile); err != nil {
 		x.Response().Header().Del(echo.HeaderContentType)
 		return &api.Error{Text: "the processors are being profiled already", Hint: "try again when that has ended", Code: api.ExitNo}
 	}
-	defer pprof.StopCPUProfile()
 	x.Response().WriteHeader(http.StatusOK)
 	x.Response().Flush() // from now on it counts
 	timer := time.NewTimer(lasts)
@@ -55,5 +56,7 @@ func (c *Control) profileProcessors(x echo.Context) error {
 	case <-x.Request().Context().Done():
 	case <-c.ctx.Done():
 	}
-	return nil
+	pprof.StopCPUProfile()
+	_, err := profile.WriteTo(x.Response())
+	return err
 }
