@@ -1,8 +1,6 @@
 package contract
 
 import (
-	"bytes"
-	"encoding/json"
 	"maps"
 	"slices"
 
@@ -89,10 +87,11 @@ func expression(formats []match.Format) (match.Matcher, bool) {
 // example is not JSON or has none.
 func exampleAt(example []byte, rule string) any {
 	path, err := match.ParsePath(rule)
-	d := json.NewDecoder(bytes.NewReader(example))
-	d.UseNumber()
-	var document any
-	if err != nil || d.Decode(&document) != nil {
+	if err != nil {
+		return nil
+	}
+	document, err := match.Decode(example)
+	if err != nil {
 		return nil
 	}
 	return lookAt(document, match.Path{}, path)

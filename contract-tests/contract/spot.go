@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -63,8 +62,8 @@ func valueAt(where string, header map[string][]string, body []byte) (string, boo
 		}
 		return "", false
 	}
-	document, ok := decode(body)
-	if !ok {
+	document, err := match.Decode(body)
+	if err != nil {
 		return "", false
 	}
 	return scalar(find(document, p.keys))
@@ -79,13 +78,6 @@ func lastSegment(address string) (string, bool) {
 	path := strings.TrimRight(u.EscapedPath(), "/")
 	text, err := url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:])
 	return text, err == nil && text != ""
-}
-
-func decode(body []byte) (any, bool) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	return v, d.Decode(&v) == nil
 }
 
 func find(v any, keys []any) any {
@@ -156,8 +148,8 @@ func putInBody(where string, p spot, q Request, value string) (Request, error) {
 		q.Body = []byte(form.Encode())
 		return q, nil
 	}
-	document, ok := decode(q.Body)
-	if !ok {
+	document, err := match.Decode(q.Body)
+	if err != nil {
 		return q, fmt.Errorf("%s: the request's body is not JSON", where)
 	}
 	before := find(document, p.keys)

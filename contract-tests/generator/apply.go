@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/url"
 	"slices"
@@ -121,14 +120,9 @@ func (s Set) applyBody(m Message, c Context) ([]byte, error) {
 }
 
 func (s Set) applyJSON(body []byte, c Context) ([]byte, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var document any
-	if err := d.Decode(&document); err != nil {
+	document, err := match.Decode(body)
+	if err != nil {
 		return nil, fmt.Errorf("the example is not JSON: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the example is not JSON: something follows the document")
 	}
 	for _, one := range s.body {
 		e := editor{generator: one.Generator, context: c}

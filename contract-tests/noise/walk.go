@@ -1,7 +1,6 @@
 package noise
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -88,15 +87,10 @@ func (w *walk) documents(a, b compare.Message) bool {
 
 // decode reads a JSON object or array; anything else is compared as text.
 func decode(body []byte) (any, bool) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil || d.More() {
-		return nil, false
-	}
+	v, err := match.Decode(body)
 	switch v.(type) {
 	case map[string]any, []any:
-		return v, true
+		return v, err == nil
 	}
 	return nil, false
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -18,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"stranglerfig/contract-tests/contract"
+	"stranglerfig/contract-tests/match"
 )
 
 // Infer describes the traffic of contracts as OpenAPI 3.0: paths are those of
@@ -151,7 +150,7 @@ func (c *content) see(media string, body []byte) {
 	s := c.media[media]
 	switch {
 	case isJSON(media):
-		if v, err := decode(body); err == nil {
+		if v, err := match.Decode(body); err == nil {
 			s.see(v)
 			return
 		}
@@ -168,19 +167,6 @@ func (c *content) see(media string, body []byte) {
 	default:
 		s.see(string(body))
 	}
-}
-
-func decode(body []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the document")
-	}
-	return v, nil
 }
 
 func mediaOf(header map[string][]string) string {

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -16,10 +15,8 @@ import (
 // rulesOf says how an answer may differ from its example, by its schema. It
 // goes where the example goes, so that a schema that refers to itself ends.
 func rulesOf(schema *openapi3.Schema, example []byte) match.Rules {
-	d := json.NewDecoder(bytes.NewReader(example))
-	d.UseNumber()
-	var value any
-	if d.Decode(&value) != nil {
+	value, err := match.Decode(example)
+	if err != nil {
 		return match.Rules{}
 	}
 	w := &widening{}

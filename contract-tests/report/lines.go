@@ -3,9 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -39,10 +37,10 @@ func lines(e *verify.Exhibit, names []string) []line {
 			}
 		}
 	}
-	switch document, ok := decode(e); {
+	switch document, err := match.Decode([]byte(e.Body)); {
 	case e.Free:
 		all = append(all, line{text: "(any body)"})
-	case ok:
+	case err == nil:
 		all = append(append(all, line{}), layOut("", "", match.Path{}, document)...)
 	case e.Body != "":
 		all = append(all, line{})
@@ -54,18 +52,6 @@ func lines(e *verify.Exhibit, names []string) []line {
 		all = append(all, line{text: fmt.Sprintf("… and %d bytes more", e.Cut)})
 	}
 	return all
-}
-
-// decode reads a body that is one JSON document.
-func decode(e *verify.Exhibit) (any, bool) {
-	d := json.NewDecoder(strings.NewReader(e.Body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return nil, false
-	}
-	_, err := d.Token()
-	return v, errors.Is(err, io.EOF)
 }
 
 // layOut writes a JSON value with its members by name, so that two documents

@@ -1,7 +1,6 @@
 package tape
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -97,10 +96,8 @@ func place(part string, steps ...match.Step) string {
 
 // idsIn lists the members of a JSON document that are named like ids.
 func idsIn(body Body, own string) []spot {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
+	v, err := match.Decode(body)
+	if err != nil {
 		return nil
 	}
 	return ids(match.Path{match.Field("body")}, v, own, nil)

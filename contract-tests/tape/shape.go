@@ -1,11 +1,7 @@
 package tape
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/url"
 	"slices"
@@ -57,14 +53,8 @@ func document(r Response) (any, bool) {
 	if media = strings.TrimSpace(media); media != "" && media != "application/json" && !strings.HasSuffix(media, "+json") {
 		return nil, false
 	}
-	d := json.NewDecoder(bytes.NewReader(r.Body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return nil, false
-	}
-	_, err := d.Token()
-	return v, errors.Is(err, io.EOF)
+	v, err := match.Decode(r.Body)
+	return v, err == nil
 }
 
 func outline(v any, path match.Path, rules match.Rules) string {

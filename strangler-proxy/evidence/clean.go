@@ -1,10 +1,10 @@
 package evidence
 
 import (
-	"bytes"
 	"encoding/json"
 
 	"stranglerfig/contract-tests/contract"
+	"stranglerfig/contract-tests/match"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/control/api"
 )
@@ -63,10 +63,8 @@ func cleanJSON(raw json.RawMessage, c Cleaner) json.RawMessage {
 	if len(raw) == 0 {
 		return raw
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
+	v, err := match.Decode(raw)
+	if err != nil {
 		return json.RawMessage(c.Text(string(raw)))
 	}
 	clean, err := json.Marshal(cleanValue("", v, c))
