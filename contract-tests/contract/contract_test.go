@@ -236,6 +236,7 @@ func TestBrokenFilesEachGetAClearError(t *testing.T) {
 		{"same key", wrap(`{"key":"k",` + good + `},{"key":"k",` + good + `}`), "used twice"},
 		{"unknown matcher", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"matchingRules":{"body":{"$.a":{"matchers":[{"match":"tpye"}]}}}}}`), `interaction k: response.rule $.a: unknown matcher "tpye" (accepted: equality`},
 		{"unknown matcher of a request", wrap(`{"key":"k","request":{"method":"GET","path":"/","matchingRules":{"path":{"matchers":[{"match":"tpye"}]}}},"response":{}}`), `interaction k: request.matchingRules.path: unknown matcher "tpye"`},
+		{"no interactions", `{"consumer":{"name":"a"},"provider":{"name":"b"}}`, "interactions is missing (accepted: a list, which may be empty)"},
 		{"bad regex", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"matchingRules":{"body":{"$.a":{"matchers":[{"match":"regex","regex":"("}]}}}}}`), "RE2"},
 		{"bad encoding", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"body":{"content":"x","encoded":"rot13"}}}`), "accepted: false, base64, JSON"},
 		{"bad base64", wrap(`{"key":"k","request":{"method":"GET","path":"/"},"response":{"body":{"content":"?","encoded":"base64"}}}`), "not base64"},

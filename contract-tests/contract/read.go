@@ -132,6 +132,9 @@ func (f file) contract(skip bool) (c Contract, left int, problems Problems) {
 	if version != "" && !strings.ContainsAny(version[:1], "1234") {
 		problems = append(problems, Problem{Text: fmt.Sprintf("metadata.pactSpecification.version is %q (accepted: 1 to 4)", version)})
 	}
+	if f.Interactions == nil && f.Messages == nil {
+		problems = append(problems, Problem{Text: "interactions is missing (accepted: a list, which may be empty)"})
+	}
 	for n, raw := range slices.Concat(f.Interactions, f.Messages) {
 		kind, name := kindOf(raw, n >= len(f.Interactions))
 		if kind != synchronousHTTP {
