@@ -3,6 +3,8 @@ package verify
 import (
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -30,11 +32,33 @@ func (r Report) Text(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\n%s: %d passed, %d failed, %d pending, %d unreachable, %d not exercised\n",
 		r.Verdict, r.Passed, r.Failed, r.Pending, r.Unreachable, r.NotExercised)
+	for _, target := range r.shutOut() {
+		fmt.Fprintf(&b, "every answer of the %s that failed is 401 or 403: the requests may lack credentials for it\n", target)
+	}
 	if r.Seed != 0 {
 		fmt.Fprintf(&b, "generators drew from the seed %d\n", r.Seed)
 	}
 	_, err := io.WriteString(w, strings.Map(harmless, b.String()))
 	return err
+}
+
+// shutOut lists the targets that failed, and always by letting nobody in.
+func (r Report) shutOut() []string {
+	return slices.DeleteFunc(slices.Clone(r.Targets), func(target string) bool {
+		failed, refused := 0, 0
+		for _, i := range r.Interactions {
+			for _, result := range i.Results {
+				if result.Target != target || result.Honours() {
+					continue
+				}
+				failed++
+				if result.Status == http.StatusUnauthorized || result.Status == http.StatusForbidden {
+					refused++
+				}
+			}
+		}
+		return failed == 0 || refused < failed
+	})
 }
 
 // harmless replaces what would steer a terminal: the report quotes what others

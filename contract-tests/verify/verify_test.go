@@ -291,3 +291,22 @@ func TestTheReportTellsWhatAndWhere(t *testing.T) {
 		t.Errorf("routes %v, verdicts %v", got, report.Verdicts())
 	}
 }
+
+// TestASideThatLetsNobodyInIsNamed: a run without credentials looks like a
+// service that is all wrong.
+func TestASideThatLetsNobodyInIsNamed(t *testing.T) {
+	closed := served(t, "service", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	for want, target := range map[bool]verify.Target{true: closed, false: side(t, "service", `{"b":2}`)} {
+		report := run(t, verify.Options{Contract: of(interaction("GET", `{"a":1}`)), Targets: []verify.Target{side(t, "monolith", `{"a":1}`), target}})
+		var b strings.Builder
+		if err := report.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(b.String(), "every answer of the service that failed is 401 or 403"); said != want {
+			t.Errorf("the report says:\n%s", b.String())
+		}
+		if strings.Contains(b.String(), "every answer of the monolith") {
+			t.Errorf("a side that lets everybody in is named:\n%s", b.String())
+		}
+	}
+}
