@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -57,10 +58,18 @@ func TestNobodyElseSpeaksForTheProxy(t *testing.T) {
 	}
 }
 
+// drawn is an id that the proxy gave a request.
+var drawn = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
 func spoofsArrive(t testing.TB, got http.Header, from string) {
 	t.Helper()
+	told := got.Clone()
+	if id := told.Get("X-Request-Id"); !drawn.MatchString(id) {
+		t.Errorf("%s: X-Request-Id is %q, which the proxy has not drawn", from, id)
+	}
+	told.Del("X-Request-Id") // in which any number may be by chance
 	var all strings.Builder
-	if err := got.Write(&all); err != nil {
+	if err := told.Write(&all); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range spoofs {
