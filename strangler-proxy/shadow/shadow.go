@@ -35,7 +35,6 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
-	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -239,13 +238,13 @@ func (s *Shadow) work() {
 			return
 		case x := <-s.queue:
 			s.take(x)
-			s.done(x)
 		}
 	}
 }
 
-// take compares one exchange.
+// take compares one exchange, and is done with it whatever happens.
 func (s *Shadow) take(x *proxy.Exchange) {
+	defer s.done(x)
 	direction := directionOf(x.Decision)
 	if !route.Reads(x.Method) {
 		direction = Isolated
@@ -260,21 +259,25 @@ func (s *Shadow) take(x *proxy.Exchange) {
 	if direction == Isolated {
 		judge = s.judgeWrite
 	}
-	f := s.guarded(judge, x, span)
+	defect := incomparable(Defect)
+	f := defect
+	s.survive(func() { f = judge(x, span) })
 	span.Text("strangler.verdict", string(f.verdict))
-	s.count(x, direction, f)
+	if !s.survive(func() { s.count(x, direction, f) }) {
+		s.survive(func() { s.count(x, direction, defect) })
+	}
 }
 
-// guarded judges an exchange. A defect of ours that it brings out must not end
-// the process that its clients are served by.
-func (s *Shadow) guarded(judge func(*proxy.Exchange, *trace.Span) finding, x *proxy.Exchange, span *trace.Span) (f finding) {
+// survive does what may meet a defect of ours, and reports whether none was met.
+// Clients are served by this process, which a comparison must not end.
+func (s *Shadow) survive(do func()) (well bool) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.o.Panicked(reason, debug.Stack())
-			f = incomparable(Defect)
 		}
 	}()
-	return judge(x, span)
+	do()
+	return true
 }
 
 // Idle reports whether nothing waits or is under way.
@@ -294,9 +297,9 @@ func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
 	if f.verdict == Mismatch && d != Isolated && s.excused(x, f) {
 		f.verdict = Noise // it was learned only while this was being compared
 	}
-	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	differences, example := s.redacted(x, d, f)
 	judged := s.o.Judged(x.Route.Capability, x.Route.ID)
+	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tally(x.Route, d, x.At).note(x, f, differences, example, judged.Rule, judged.Slower)
