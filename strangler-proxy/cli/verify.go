@@ -103,8 +103,8 @@ func (e *env) verifyContract(ctx context.Context, capability string, f verifyFla
 		return err
 	}
 	if code := found.ExitCode(); code != 0 {
-		if unauthorized(found) && !e.json {
-			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}'")
+		if len(found.ShutOut()) > 0 && !e.json {
+			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}', or for one side -H 'service/Authorization: …'")
 		}
 		return codeError{code}
 	}

@@ -102,7 +102,12 @@ type Waiver struct {
 
 // Gates are the kinds of evidence that a step may need, which is what a waiver
 // may name.
-var Gates = []string{"health", "contract", "data", "shadow", "verify", "rehearsal"}
+var Gates = []string{"health", "contract", Coverage, "data", "shadow", "verify", "rehearsal"}
+
+// Coverage is the part of the contract's gate that asks how much of recorded
+// traffic the contract covers. It can be waived apart, so that nobody has to
+// waive a verification for it.
+const Coverage = "coverage"
 
 // Problem is one thing that is wrong with a file.
 type Problem struct {
