@@ -51,20 +51,21 @@ type Options struct {
 
 // Control is a running strangler.
 type Control struct {
-	o         Options
-	started   time.Time
-	token     string
-	ledger    *ledger.Ledger
-	engine    *engine.Engine
-	proxy     *proxy.Proxy
-	shadow    *shadow.Shadow
-	recorder  *recorder
-	links     *chaos.Links
-	registry  *prometheus.Registry
-	tracer    *trace.Tracer // nil where there are no spans
-	probes    *probes
-	coverages coverages
-	faults    *faults
+	o          Options
+	started    time.Time
+	token      string
+	ledger     *ledger.Ledger
+	engine     *engine.Engine
+	proxy      *proxy.Proxy
+	shadow     *shadow.Shadow
+	recorder   *recorder
+	links      *chaos.Links
+	registry   *prometheus.Registry
+	tracer     *trace.Tracer // nil where there are no spans
+	probes     *probes
+	coverages  coverages
+	identities identities
+	faults     *faults
 
 	reloading   sync.Mutex // so that a file read earlier is not in force later
 	reconciling sync.Mutex // one reconciliation at a time

@@ -37,7 +37,7 @@ func (c *Control) shadowGate(ctx context.Context, p *config.Capability, routeID 
 		f.Text = err.Error()
 		return f
 	}
-	now.Route = routeID
+	now.Route, now.Identifiers = routeID, c.identity(p.Name).named
 	judged := p.Mirroring(routeID)
 	count, some := c.shadow.Count(routeID, shadow.Forward)
 	if !some || count.Compared == 0 {

@@ -134,6 +134,7 @@ func (p *Pack) checks(entries []ledger.Entry) error {
 			continue
 		}
 		now := subject
+		now.Identifiers = e.Subject.Identifiers // no check of a cutover's goes by them
 		if e.Kind != "contract" {
 			now.Contract = "" // which only the contract's own evidence is about
 		}

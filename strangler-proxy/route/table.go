@@ -21,6 +21,7 @@ type Route struct {
 	// What every request touches stands together.
 	place      int32 // among the routes of its table
 	next       int32 // the route to look at after this one, where a path ends; of a table only
+	fan        int32 // from 1 on, of the routes of this path, if this is the first of them; 0: they are not filed
 	method     string
 	owned      string // see ownedBy; "" outside of a table
 	predicates []predicate
@@ -161,6 +162,7 @@ type Table struct {
 	text     string  // the literals, see [tree.write]
 	routes   []Route // in the order they were declared
 	asks     bool    // some route has predicates
+	fanned   []fan   // of paths with many routes that ask for values
 	depth    int     // segments of the longest route
 	slashed  bool    // some route meets paths that end with a slash
 }

@@ -187,6 +187,9 @@ func (t *tree) table(pause func()) *Table {
 	}
 	l.index()
 	made.text = string(l.text)
+	if made.asks {
+		made.fans(pause)
+	}
 	return made
 }
 

@@ -27,6 +27,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"stranglerfig/contract-tests/compare"
+	"stranglerfig/contract-tests/contract"
 	"stranglerfig/contract-tests/match"
 	"stranglerfig/contract-tests/sequential"
 	"stranglerfig/contract-tests/tape"
@@ -60,6 +62,9 @@ type Options struct {
 	Follows func(capability string) bool
 	// Judged returns how a route is judged; no function: by the default.
 	Judged func(capability, routeID string) Judging
+	// Identifiers returns where a route's answers hold identifiers that each side
+	// may choose; no function: nowhere.
+	Identifiers func(capability, routeID string) contract.Identifiers
 	// Redact takes the secrets out of an exchange before anything of it is kept
 	// or shown. Required.
 	Redact  func(tape.Exchange) tape.Exchange
@@ -98,7 +103,8 @@ type Shadow struct {
 	bound   map[string]string    // capability -> what its tallies are about
 	allowed map[string]time.Time // difference -> until when
 	noise   map[string]Rules     // capability -> how the monolith differs from itself
-	changed bool                 // since the file was written
+	named   map[naming]*compare.Bijection
+	changed bool // since the file was written
 }
 
 // Rules says, for a route and a status, how the monolith differs from itself.
@@ -117,6 +123,9 @@ func New(o Options) *Shadow {
 	if o.Judged == nil {
 		o.Judged = func(string, string) Judging { return Judging{Rule: sequential.Default(), Slower: 0.5} }
 	}
+	if o.Identifiers == nil {
+		o.Identifiers = func(string, string) contract.Identifiers { return contract.Identifiers{} }
+	}
 	if o.Failed == nil {
 		o.Failed = func(error) {}
 	}
@@ -126,7 +135,7 @@ func New(o Options) *Shadow {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
 		o: o, queue: make(chan *proxy.Exchange, o.Queue), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
-		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{},
+		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{}, named: map[naming]*compare.Bijection{},
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "strangler_shadow_total", Help: "Mirrored requests, by route, direction, verdict and reason.",
 		}, []string{"route", "direction", "verdict", "reason"}),
@@ -358,8 +367,8 @@ func (s *Shadow) excuses(capability, routeID string, status int) match.Rules {
 
 // excused reports whether a mismatch is one no more by what is known now.
 func (s *Shadow) excused(x *proxy.Exchange, f finding) bool {
-	rules := s.excuses(x.Route.Capability, x.Route.ID, f.expected.Status)
-	return !rules.Empty() && len(differences(f.expected, f.actual, rules)) == 0
+	by := s.terms(x, f.expected.Status, Forward)
+	return !by.rules.Empty() && len(by.differences(f.expected, f.actual)) == 0
 }
 
 // Forget starts the counts of a capability anew.
@@ -372,4 +381,5 @@ func (s *Shadow) Forget(capability string) {
 			s.changed = true
 		}
 	}
+	delete(s.named, naming{capability, false})
 }
