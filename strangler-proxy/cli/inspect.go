@@ -242,6 +242,9 @@ func (e *env) capability(c api.Capability) {
 	}
 	for _, s := range c.Shadow {
 		fmt.Fprintf(e.out, "  shadow %s, %s: %d compared, %d differ, %d incomparable, %d dropped; %s\n", s.Route, s.Direction, s.Compared, s.Mismatched, s.Incomparable, s.Dropped, stopText(s))
+		if s.Latency.Verdict == "slower" {
+			fmt.Fprintf(e.out, "    the service is %s\n", latencyWords(s.Latency))
+		}
 		for _, d := range s.Differences {
 			fmt.Fprintf(e.out, "    %s  %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.ID, d.Times, d.Kind, d.Path, d.Expected, d.Actual, d.Example)
 		}
