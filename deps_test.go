@@ -54,7 +54,7 @@ strangler-proxy/upstream/    : strangler-proxy/socket
 strangler-proxy/http1/       :
 strangler-proxy/listener/    : strangler-proxy/socket
 strangler-proxy/trace/       :
-strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/match contract-tests/noise contract-tests/sequential contract-tests/tape migrations/change
+strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/contract contract-tests/match contract-tests/noise contract-tests/sequential contract-tests/tape migrations/change
 strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/socket strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change

@@ -17,6 +17,9 @@ type Bijection struct {
 	limit       int
 	dropped     int64
 	right, left map[identifier]string // of an expected and of an actual identifier
+	ring        []identifier          // of a recent one: the expected ones as they were learnt, the oldest at next
+	next        int
+	recent      bool
 }
 
 // identifier is one of a scope: invoices and customers may both have a 7.
@@ -33,6 +36,15 @@ func NewBijection(limit int) *Bijection {
 		limit = DefaultPairs
 	}
 	return &Bijection{limit: limit, right: map[identifier]string{}, left: map[identifier]string{}}
+}
+
+// NewRecent makes a mapping like [NewBijection] that is never full: for a further
+// pair it forgets the one that it learnt first. Forgotten ones are counted as
+// dropped, and may be learnt anew.
+func NewRecent(limit int) *Bijection {
+	b := NewBijection(limit)
+	b.recent = true
+	return b
 }
 
 // Pair says that an identifier of the expected side stands for one of the
@@ -68,7 +80,8 @@ func (b *Bijection) Len() int {
 	return len(b.right)
 }
 
-// Dropped is how many pairs were not kept, because the mapping was full.
+// Dropped is how many pairs were not kept, or not for longer, because the mapping
+// was full.
 func (b *Bijection) Dropped() int64 {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
@@ -95,13 +108,30 @@ func (b *Bijection) pair(p pair) bool {
 	case !ok:
 		return false
 	case known:
-	case len(b.right) >= b.limit:
+	case len(b.right) >= b.limit && !b.recent:
 		b.dropped++
 	default:
-		b.right[identifier{p.scope, p.expected}] = p.actual
-		b.left[identifier{p.scope, p.actual}] = p.expected
+		b.keep(p)
 	}
 	return true
+}
+
+func (b *Bijection) keep(p pair) {
+	expected := identifier{p.scope, p.expected}
+	switch {
+	case !b.recent:
+	case len(b.ring) < b.limit:
+		b.ring = append(b.ring, expected)
+	default:
+		oldest := b.ring[b.next]
+		delete(b.left, identifier{oldest.scope, b.right[oldest]})
+		delete(b.right, oldest)
+		b.ring[b.next] = expected
+		b.next = (b.next + 1) % b.limit
+		b.dropped++
+	}
+	b.right[expected] = p.actual
+	b.left[identifier{p.scope, p.actual}] = p.expected
 }
 
 // identities are the pairs of one comparison. They reach the session's mapping
@@ -109,6 +139,7 @@ func (b *Bijection) pair(p pair) bool {
 // things are called says nothing.
 type identities struct {
 	session *Bijection // nil if the caller carries none
+	known   bool       // what the session does not know contradicts it
 	own     Bijection  // the pairs of this comparison
 	pairs   []pair
 }
@@ -118,9 +149,9 @@ type identities struct {
 func (i *identities) note(p pair) bool {
 	if i.session != nil {
 		i.session.mutex.Lock()
-		ok, _ := i.session.agrees(p)
+		ok, known := i.session.agrees(p)
 		i.session.mutex.Unlock()
-		if !ok {
+		if !ok || i.known && !known {
 			return false
 		}
 	}

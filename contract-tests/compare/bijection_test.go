@@ -107,3 +107,38 @@ func TestGoroutinesShareOneMapping(t *testing.T) {
 		t.Errorf("%d pairs; %d and %d of 200 each are contradicted, together not 200", session.Len(), even, odd)
 	}
 }
+
+func TestARecentMappingForgetsWhatItLearntFirst(t *testing.T) {
+	b := compare.NewRecent(2)
+	for n := range 5 {
+		for range 2 {
+			if !b.Pair("", fmt.Sprint(n), fmt.Sprint(10+n)) {
+				t.Errorf("%d is not learnt", n)
+			}
+		}
+	}
+	_, old := b.Actual("", "2")
+	here, _ := b.Expected("", "14")
+	if old || here != "4" || b.Len() != 2 || b.Dropped() != 3 {
+		t.Errorf("2 is known: %v; 14 stands for %q; %d pairs, %d forgotten", old, here, b.Len(), b.Dropped())
+	}
+	if b.Pair("", "9", "13") || !b.Pair("", "0", "12") {
+		t.Error("what is kept no longer holds, or what was forgotten still does")
+	}
+}
+
+func TestOnlyKnownIdentifiersMayDifferWhereNothingIsToBeLearnt(t *testing.T) {
+	r := rules(t, `{"$.id":{"matchers":[{"match":"id"}]}}`)
+	session := compare.NewBijection(0)
+	known := compare.Options{Mode: compare.Exact, IDs: session, Known: true}
+	if found := compare.Responses(answer(`{"id":7}`), answer(`{"id":12}`), r, known); len(found) != 1 || found[0].Kind != compare.Identity || session.Len() != 0 {
+		t.Errorf("%v, %d pairs are known", found, session.Len())
+	}
+	session.Pair("", "7", "12")
+	if found := compare.Responses(answer(`{"id":7}`), answer(`{"id":12}`), r, known); found != nil {
+		t.Error(found)
+	}
+	if found := compare.Responses(answer(`{"id":8}`), answer(`{"id":12}`), r, known); len(found) != 1 {
+		t.Errorf("12 is another one's: %v", found)
+	}
+}

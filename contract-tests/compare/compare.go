@@ -59,6 +59,9 @@ type Options struct {
 	// IDs is what is known of identifiers, for the matcher id. nil means that
 	// they must be consistent within the comparison only.
 	IDs *Bijection
+	// Known has identifiers differ that IDs does not know yet, and teaches it
+	// nothing: for answers between which the data may have changed.
+	Known bool
 }
 
 // Responses compares two answers and returns where they differ, status first,
@@ -109,7 +112,7 @@ func begin(rules match.Rules, o Options) *comparison {
 	if c.limit <= 0 {
 		c.limit = DefaultLimit
 	}
-	c.ids = identities{session: o.IDs}
+	c.ids = identities{session: o.IDs, known: o.Known && o.IDs != nil}
 	c.cursor.Reset(rules)
 	c.path = c.path[:0]
 	return c

@@ -107,6 +107,44 @@ func scalar(v any) (string, bool) {
 	return "", false
 }
 
+// Asks returns what a request has in the place of the use; false where it has
+// nothing there, or no single value.
+func (u Use) Asks(q Request) (string, bool) {
+	p, err := parseSpot(u.In)
+	if err != nil {
+		return "", false
+	}
+	switch p.part {
+	case "path":
+		segments := strings.Split(strings.TrimPrefix(q.Path, "/"), "/")
+		if n := p.keys[0].(int); n < len(segments) {
+			text, err := url.PathUnescape(segments[n])
+			return text, err == nil
+		}
+		return "", false
+	case "query":
+		if values := q.Query[p.keys[0].(string)]; p.keys[1].(int) < len(values) {
+			return values[p.keys[1].(int)], true
+		}
+		return "", false
+	}
+	if isForm(q) {
+		form, err := url.ParseQuery(string(q.Body))
+		name, ok := p.keys[0].(string)
+		return form.Get(name), err == nil && ok && form.Has(name)
+	}
+	document, err := match.Decode(q.Body)
+	if err != nil {
+		return "", false
+	}
+	return scalar(find(document, p.keys))
+}
+
+func isForm(q Request) bool {
+	media, _, _ := strings.Cut(strings.ToLower(contentType(q.Header)), ";")
+	return strings.TrimSpace(media) == "application/x-www-form-urlencoded"
+}
+
 // Put returns the request with a captured value in the place of the use. What
 // the request has there decides whether a JSON value is a text or a number.
 func (u Use) Put(q Request, value string) (Request, error) {
@@ -138,7 +176,7 @@ func (u Use) Put(q Request, value string) (Request, error) {
 }
 
 func putInBody(where string, p spot, q Request, value string) (Request, error) {
-	if media, _, _ := strings.Cut(strings.ToLower(contentType(q.Header)), ";"); strings.TrimSpace(media) == "application/x-www-form-urlencoded" {
+	if isForm(q) {
 		form, err := url.ParseQuery(string(q.Body))
 		name, ok := p.keys[0].(string)
 		if err != nil || !ok || !form.Has(name) {

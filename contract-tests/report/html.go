@@ -56,7 +56,7 @@ type pair struct {
 func HTML(w io.Writer, r Run) error {
 	p := page{Run: r, When: r.At.Local().Format(time.DateTime)}
 	p.Counts = []count{{"evidence", r.Report.Passed}, {"failed", r.Report.Failed}, {"pending", r.Report.Pending},
-		{"unreachable", r.Report.Unreachable}, {"not exercised", r.Report.NotExercised}}
+		{"unreachable", r.Report.Unreachable}, {"unauthorized", r.Report.Unauthorized}, {"not exercised", r.Report.NotExercised}}
 	for _, i := range r.Report.Interactions {
 		p.Interactions = append(p.Interactions, show(i))
 	}

@@ -43,7 +43,7 @@ type (
 )
 
 // JUnit writes a run as JUnit's XML, a test case for each interaction: one that
-// no side could be reached for is an error, one that was not exercised or is
+// a side could not be reached for, or that was not let in, is an error, one that was not exercised or is
 // pending is skipped.
 func JUnit(w io.Writer, r Run) error {
 	s := junitSuite{Name: "contract of " + r.Capability, At: r.At.UTC().Format(time.RFC3339)}
@@ -87,7 +87,7 @@ func caseOf(r Run, i verify.Interaction) junitCase {
 		c.Skipped = &junitCause{Message: i.Reason}
 	case i.Pending:
 		c.Skipped = &junitCause{Message: "pending: " + string(i.Verdict) + ": " + cause.Message}
-	case i.Verdict == verify.Unreachable:
+	case i.Verdict == verify.Unreachable, i.Verdict == verify.Unauthorized:
 		c.Error = cause
 	default:
 		c.Failure = cause

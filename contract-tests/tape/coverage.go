@@ -15,6 +15,7 @@ type Coverage struct {
 	Covered int    `json:"covered"`
 	Pending int    `json:"pending"`          // of those covered, the ones that only pending interactions cover
 	Unseen  []Sort `json:"unseen,omitempty"` // the sorts it has none for, the most frequent first
+	Unheld  []Sort `json:"unheld,omitempty"` // the sorts that only pending interactions cover
 }
 
 // Share is the covered part of the weight, 1 where nothing was recorded.
@@ -23,6 +24,15 @@ func (c Coverage) Share() float64 {
 		return 1
 	}
 	return float64(c.Covered) / float64(c.Weight)
+}
+
+// Held is the part of the weight that is held against a provider: Share without
+// what only pending interactions cover.
+func (c Coverage) Held() float64 {
+	if c.Weight == 0 {
+		return 1
+	}
+	return float64(c.Covered-c.Pending) / float64(c.Weight)
 }
 
 // Cover holds recorded traffic against a contract. An exchange is covered if an
@@ -41,6 +51,7 @@ func Cover(c contract.Contract, exchanges []Exchange, wanted func(Exchange) bool
 			continue
 		case !slices.ContainsFunc(covering, func(i contract.Interaction) bool { return !i.Pending }):
 			out.Pending += len(sort.members)
+			out.Unheld = append(out.Unheld, sorted(e, len(sort.members)))
 		}
 		out.Covered += len(sort.members)
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -150,6 +151,10 @@ func (r *runner) judge(i *Interaction, from contract.Interaction, ids []*compare
 			return
 		}
 	}
+	if r.unauthorized(i.Results, from.Response.Status) {
+		i.Verdict = Unauthorized
+		return
+	}
 	reference, services := i.Results[:1], i.Results[1:]
 	if len(services) == 0 && r.Targets[0].Name != "monolith" {
 		reference, services = nil, i.Results
@@ -165,6 +170,31 @@ func (r *runner) judge(i *Interaction, from contract.Interaction, ids []*compare
 		i.Verdict = Evidence
 		r.parity(i, from, ids)
 	}
+}
+
+// unauthorized reports whether results tell of the run's credentials and not of
+// the sides: where no side let the request in, or one answered 401 that was not
+// sent the headers which another one accepted. A side that turns away what the
+// other one lets in with the same headers is at fault.
+func (r *runner) unauthorized(results []Result, expected int) bool {
+	away, all401 := 0, true
+	for _, one := range results {
+		if !one.Honours() && one.Status != expected && turnsAway(one.Status) {
+			away++
+			all401 = all401 && one.Status == http.StatusUnauthorized
+		}
+	}
+	return away > 0 && (away == len(results) || all401 && !r.alike())
+}
+
+func turnsAway(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
+}
+
+// alike reports whether all targets are sent the same headers.
+func (r *runner) alike() bool {
+	first := r.Targets[0].Header
+	return !slices.ContainsFunc(r.Targets, func(t Target) bool { return !maps.Equal(t.Header, first) })
 }
 
 // honoured reports whether all results do; no result is no objection.

@@ -3,7 +3,6 @@ package verify
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"unicode"
@@ -20,6 +19,7 @@ var meaning = map[Verdict]string{
 	Stale:         "no side honours the contract: record it anew, or set up its state",
 	Differs:       "every side honours the contract, but their answers differ",
 	Unreachable:   "a side gave no answer",
+	Unauthorized:  "the request was not let in, which tells of its credentials and not of the sides",
 }
 
 // Text writes the report for people: a line for each interaction, and under
@@ -30,9 +30,12 @@ func (r Report) Text(w io.Writer) error {
 	for _, i := range r.Interactions {
 		i.text(&b)
 	}
-	fmt.Fprintf(&b, "\n%s: %d passed, %d failed, %d pending, %d unreachable, %d not exercised\n",
-		r.Verdict, r.Passed, r.Failed, r.Pending, r.Unreachable, r.NotExercised)
-	for _, target := range r.shutOut() {
+	fmt.Fprintf(&b, "\n%s: %d passed, %d failed, %d pending, %d unreachable, %d unauthorized, %d not exercised\n",
+		r.Verdict, r.Passed, r.Failed, r.Pending, r.Unreachable, r.Unauthorized, r.NotExercised)
+	if r.Verdict == Insufficient {
+		fmt.Fprintf(&b, "%s\n", r.Lacks())
+	}
+	for _, target := range r.ShutOut() {
 		fmt.Fprintf(&b, "every answer of the %s that failed is 401 or 403: the requests may lack credentials for it\n", target)
 	}
 	if r.Seed != 0 {
@@ -42,8 +45,22 @@ func (r Report) Text(w io.Writer) error {
 	return err
 }
 
-// shutOut lists the targets that failed, and always by letting nobody in.
-func (r Report) shutOut() []string {
+// Lacks says why a run that is insufficient could not judge.
+func (r Report) Lacks() string {
+	all := len(r.Interactions)
+	switch {
+	case r.Unreachable > 0:
+		return fmt.Sprintf("%d of %d interactions got no answer", r.Unreachable, all)
+	case r.Unauthorized > 0:
+		return fmt.Sprintf("%d of %d interactions were not let in (401 or 403): their requests lack credentials", r.Unauthorized, all)
+	case r.Pending > 0:
+		return fmt.Sprintf("none of %d interactions passed, and %d are pending, which are held against nobody", all, r.Pending)
+	}
+	return fmt.Sprintf("none of %d interactions was exercised", all)
+}
+
+// ShutOut lists the targets that failed, and always by letting nobody in.
+func (r Report) ShutOut() []string {
 	return slices.DeleteFunc(slices.Clone(r.Targets), func(target string) bool {
 		failed, refused := 0, 0
 		for _, i := range r.Interactions {
@@ -52,7 +69,7 @@ func (r Report) shutOut() []string {
 					continue
 				}
 				failed++
-				if result.Status == http.StatusUnauthorized || result.Status == http.StatusForbidden {
+				if turnsAway(result.Status) {
 					refused++
 				}
 			}

@@ -86,6 +86,7 @@ const (
 	Stale         Verdict = "stale"          // no side honours it: record it anew, or set up its state
 	Differs       Verdict = "differs"        // every side honours it, but they answer differently
 	Unreachable   Verdict = "unreachable"    // a side gave no answer
+	Unauthorized  Verdict = "unauthorized"   // the request was let in nowhere, or without credentials that the other side got
 	NotExercised  Verdict = "not-exercised"  // the request was not sent
 )
 
@@ -107,6 +108,7 @@ type Report struct {
 	Failed       int           `json:"failed"`
 	Pending      int           `json:"pending"` // failed, but not held against the provider yet
 	Unreachable  int           `json:"unreachable"`
+	Unauthorized int           `json:"unauthorized"`
 	NotExercised int           `json:"not_exercised"`
 	Seed         uint64        `json:"seed,omitempty"` // of what generators drew, if there were any
 	Interactions []Interaction `json:"interactions"`   // in the contract's order
@@ -155,6 +157,8 @@ func (r *Report) conclude() {
 			r.Pending++
 		case i.Verdict == Unreachable:
 			r.Unreachable++
+		case i.Verdict == Unauthorized:
+			r.Unauthorized++
 		default:
 			r.Failed++
 		}
@@ -162,7 +166,7 @@ func (r *Report) conclude() {
 	switch {
 	case r.Failed > 0:
 		r.Verdict = Fail
-	case r.Unreachable > 0 || r.Passed == 0:
+	case r.Unreachable+r.Unauthorized > 0 || r.Passed == 0:
 		r.Verdict = Insufficient
 	default:
 		r.Verdict = Pass

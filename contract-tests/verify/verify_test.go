@@ -273,7 +273,7 @@ func TestTheReportTellsWhatAndWhere(t *testing.T) {
 		"service-bug    GET /x: an example",
 		`service: $.body.a: type: expected 1, got "x"`,
 		"not-exercised  POST /x",
-		"fail: 0 passed, 1 failed, 0 pending, 0 unreachable, 1 not exercised",
+		"fail: 0 passed, 1 failed, 0 pending, 0 unreachable, 0 unauthorized, 1 not exercised",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
@@ -307,6 +307,71 @@ func TestASideThatLetsNobodyInIsNamed(t *testing.T) {
 		}
 		if strings.Contains(b.String(), "every answer of the monolith") {
 			t.Errorf("a side that lets everybody in is named:\n%s", b.String())
+		}
+	}
+}
+
+// TestARequestThatIsNotLetInTellsNothingOfTheSides: without credentials nobody
+// is judged; with the same ones, a side that alone turns them away is at fault,
+// and one that alone lets them in as well.
+func TestARequestThatIsNotLetInTellsNothingOfTheSides(t *testing.T) {
+	gate := func(status int) http.HandlerFunc {
+		return func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if q.Header.Get("Authorization") == "" {
+				w.WriteHeader(status)
+				return
+			}
+			io.WriteString(w, `{"a":1}`)
+		}
+	}
+	open := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"a":1}`)
+	}
+	token := map[string]string{"Authorization": "Bearer x"}
+	for name, c := range map[string]struct {
+		monolith, service       http.HandlerFunc
+		toMonolith, toService   map[string]string
+		verdict                 verify.Verdict
+		exit, unauthorized, bad int
+	}{
+		"both turn it away":                              {gate(401), gate(403), nil, nil, verify.Unauthorized, 2, 1, 0},
+		"both let it in":                                 {gate(401), gate(401), token, token, verify.Evidence, 0, 0, 0},
+		"only the monolith was sent a token":             {gate(401), gate(401), token, nil, verify.Unauthorized, 2, 1, 0},
+		"the service forbids what it knows":              {open, gate(403), token, nil, verify.ServiceBug, 1, 0, 1},
+		"the service turns away what the monolith takes": {open, gate(401), nil, nil, verify.ServiceBug, 1, 0, 1},
+		"the service takes what the monolith turns away": {gate(401), open, nil, nil, verify.ContractWrong, 1, 0, 1},
+	} {
+		monolith, service := served(t, "monolith", c.monolith), served(t, "service", c.service)
+		monolith.Header, service.Header = c.toMonolith, c.toService
+		report := run(t, verify.Options{Contract: of(interaction("GET", `{"a":1}`)), Targets: []verify.Target{monolith, service}})
+		if got := report.Interactions[0].Verdict; got != c.verdict || report.ExitCode() != c.exit || report.Unauthorized != c.unauthorized || report.Failed != c.bad {
+			t.Errorf("%s: %+v", name, report)
+		}
+	}
+	known := interaction("GET", `{"a":1}`)
+	known.Response.Status = 401 // what the example itself says is judged
+	report := run(t, verify.Options{Contract: of(known), Targets: []verify.Target{served(t, "monolith", gate(401)), served(t, "service", gate(401))}})
+	if report.Unauthorized != 0 || report.Failed != 1 {
+		t.Errorf("an example of being turned away: %+v", report)
+	}
+}
+
+func TestARunThatCouldNotJudgeSaysWhatItLacked(t *testing.T) {
+	turnAway := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }
+	pending := interaction("GET", `{"a":2}`)
+	pending.Pending = true
+	for want, o := range map[string]verify.Options{
+		"1 of 1 interactions were not let in (401 or 403)": {Contract: of(interaction("GET", `{"a":1}`)), Targets: []verify.Target{served(t, "monolith", turnAway)}},
+		"1 of 1 interactions got no answer":                {Contract: of(interaction("GET", `{"a":1}`)), Targets: []verify.Target{dead(t, "monolith")}},
+		"none of 1 interactions was exercised":             {Contract: of(interaction("POST", `{"a":1}`)), Targets: []verify.Target{side(t, "monolith", `{"a":1}`)}},
+		"and 1 are pending":                                {Contract: of(pending), Targets: []verify.Target{side(t, "monolith", `{"a":1}`)}},
+	} {
+		report := run(t, o)
+		var b strings.Builder
+		if err := report.Text(&b); err != nil || report.ExitCode() != 2 || !strings.Contains(b.String(), want) {
+			t.Errorf("%v, no %q in\n%s", err, want, b.String())
 		}
 	}
 }

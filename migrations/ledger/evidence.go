@@ -30,6 +30,9 @@ type Subject struct {
 	MonolithBuild string `json:"monolith_build,omitempty"`
 	ServiceBuild  string `json:"service_build,omitempty"`
 	Route         string `json:"route,omitempty"` // where a check is about one route
+	// Identifiers are the places that the contract lets differ, where a check
+	// goes by them without being about the contract.
+	Identifiers string `json:"identifiers,omitempty"`
 }
 
 // Changed names the first thing in which what there is now differs from what
@@ -44,6 +47,8 @@ func (s Subject) Changed(now Subject) string {
 		return "the monolith's build"
 	case s.ServiceBuild != now.ServiceBuild:
 		return "the service's build"
+	case s.Identifiers != now.Identifiers:
+		return "what the contract calls an identifier"
 	}
 	return ""
 }

@@ -57,7 +57,7 @@ func (s *story) chapters(ctx context.Context) error {
 		name string
 		run  func(context.Context) error
 	}{
-		{"record live traffic and distil a contract from it", s.record},
+		{"record live traffic and distil a contract from it", s.record("billing")},
 		{"prepare, copy and follow billing's data", s.moveData("billing")},
 		{"prove the contract on both sides", s.prove},
 		{"learn how the monolith differs from itself", s.calibrate},
@@ -72,6 +72,7 @@ func (s *story) chapters(ctx context.Context) error {
 		{"cut billing over again", s.switchTo("cutover")},
 		{"back and over once more", s.onceMore},
 		{"give billing's reads back to the service", s.readsBack},
+		{"distil catalog's contract from its traffic", s.record("catalog")},
 		{"prepare, copy and follow catalog's data", s.moveData("catalog")},
 		{"shadow catalog's reads", s.shadowCatalog},
 		{"move catalog's reads route by route", s.routeByRoute},
@@ -113,27 +114,29 @@ func shellWords(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-func (s *story) record(ctx context.Context) error {
-	if err := s.do(ctx, "contract", "record", "billing", "--for", "3s", "--out", "recorded.pact.json"); err != nil {
-		return err
+// record makes a capability's contract of its own traffic and declares it in the
+// place of the one that people wrote.
+func (s *story) record(capability string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := s.do(ctx, "contract", "record", capability, "--for", "3s", "--out", capability+"-recorded.pact.json"); err != nil {
+			return err
+		}
+		tapes, err := filepath.Glob(filepath.Join(s.w.Dir, "strangler-state", "tapes", capability+"-*.ndjson"))
+		if err != nil || len(tapes) != 1 {
+			return fmt.Errorf("%d tapes: %w", len(tapes), err)
+		}
+		tape, err := filepath.Rel(s.w.Dir, tapes[0])
+		if err != nil {
+			return err
+		}
+		written, distilled := capability+".pact.json", capability+"-distilled.pact.json"
+		// What people have written stays: it shows what traffic seldom does.
+		if err := s.do(ctx, "contract", "distill", tape, "--merge", written, "--out", distilled); err != nil {
+			return err
+		}
+		return s.declare("contract: "+written, "contract: "+distilled)
 	}
-	tapes, err := filepath.Glob(filepath.Join(s.w.Dir, "strangler-state", "tapes", "billing-*.ndjson"))
-	if err != nil || len(tapes) != 1 {
-		return fmt.Errorf("%d tapes: %w", len(tapes), err)
-	}
-	tape, err := filepath.Rel(s.w.Dir, tapes[0])
-	if err != nil {
-		return err
-	}
-	// What people have written stays: it shows what traffic seldom does.
-	if err := s.do(ctx, "contract", "distill", tape, "--merge", "billing.pact.json", "--out", distilled); err != nil {
-		return err
-	}
-	return s.declare("contract: billing.pact.json", "contract: "+distilled)
 }
-
-// distilled is the contract that the demo makes of its own traffic.
-const distilled = "distilled.pact.json"
 
 // declare changes a line of strangler.yaml, as a person would with an editor.
 func (s *story) declare(old, new string) error {

@@ -26,21 +26,10 @@ func (e *env) contractVerb() *cobra.Command {
 	return cmd
 }
 
-// unauthorized reports whether a side turned a request away for want of
-// credentials.
-func unauthorized(r verify.Report) bool {
-	for _, i := range r.Interactions {
-		for _, result := range i.Results {
-			if i.Verdict != verify.Evidence && (result.Status == http.StatusUnauthorized || result.Status == http.StatusForbidden) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // fileContract files the result as evidence, if it is evidence: about the
-// declared contract, with both sides asked.
+// declared contract, with both sides asked. That a run could not judge is filed
+// as well, and takes nothing back; one that reached nobody has nothing to be
+// bound to.
 func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Capability, path string, targets []verify.Target, r verify.Report) (string, error) {
 	if p.Contract == "" || !sameFile(path, p.Contract) {
 		return "not filed as evidence: this is not the contract that strangler.yaml declares", nil
@@ -48,7 +37,7 @@ func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Ca
 	if len(targets) != 2 {
 		return "not filed as evidence: both sides have to be asked", nil
 	}
-	if r.Unreachable > 0 {
+	if r.Unreachable > 0 && r.Verdict != verify.Fail {
 		return "not filed as evidence: a side could not be reached", nil
 	}
 	digest, err := control.ContractDigest(path)
@@ -67,16 +56,24 @@ func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Ca
 		Capability: p.Name, Kind: "contract", Verdict: r.Verdict, Contract: digest, Config: p.Digest(), By: who(),
 		Summary: fmt.Sprintf("%d of %d interactions hold on both sides", r.Passed, len(r.Interactions)), Details: details,
 	}
+	said := "filed as evidence: "
+	if r.Verdict == verify.Insufficient {
+		q.Summary = r.Lacks()
+		said = "filed as a run that could not judge, beside the evidence that counts: "
+	}
 	for _, t := range targets {
 		side, into := cfg.Monolith, &q.MonolithBuild
 		if t.Name == "service" {
 			side, into = p.Service, &q.ServiceBuild
 		}
-		if *into, err = buildAt(ctx, t.BaseURL, side.Build); err != nil {
+		switch *into, err = buildAt(ctx, t.BaseURL, side.Build); {
+		case err != nil && r.Unreachable > 0:
+			return "not filed as evidence: a side could not be reached: " + err.Error(), nil
+		case err != nil:
 			return "", err
 		}
 	}
-	return "filed as evidence: " + q.Summary, e.file(ctx, q)
+	return said + q.Summary, e.file(ctx, q)
 }
 
 func sameFile(a, b string) bool {

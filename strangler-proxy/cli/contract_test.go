@@ -167,3 +167,33 @@ func read(t *testing.T, path string) string {
 	}
 	return string(data)
 }
+
+// TestARunThatCouldNotJudgeTakesNoEvidenceBack forgets the credentials after a
+// run that had them.
+func TestARunThatCouldNotJudgeTakesNoEvidenceBack(t *testing.T) {
+	newStage(t, "verify", func(string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if r.Header.Get("Authorization") != "Bearer good" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			io.WriteString(w, `{"books":[],"owner_email":"ada@example.com"}`)
+		}
+	})
+	for _, step := range []struct{ args, said, code string }{
+		{"contract verify shelf -H Authorization:Bearer_good", "filed as evidence: 1 of 3 interactions hold on both sides", ""},
+		{"contract verify shelf", "filed as a run that could not judge, beside the evidence that counts: 1 of 3 interactions were not let in (401 or 403): their requests lack credentials", "exit code 2"},
+		{"can-cutover shelf", "contract  pass     1 of 3 interactions hold on both sides (verified at ", ""},
+		{"evidence list", "could not judge", ""},
+	} {
+		args := strings.Fields(step.args)
+		for n := range args {
+			args[n] = strings.ReplaceAll(args[n], "_", " ")
+		}
+		said := strangler(t, args...)
+		if !strings.Contains(said, step.said) || step.code != "" && !strings.Contains(said, step.code) {
+			t.Errorf("no %q in\n%s", step.said, said)
+		}
+	}
+}

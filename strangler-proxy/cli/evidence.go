@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stranglerfig/contract-tests/tape"
+	"stranglerfig/contract-tests/verify"
 	"stranglerfig/migrations/ledger"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control"
@@ -91,6 +92,9 @@ func worth(cfg *config.Config, v ledger.Evidence) string {
 	}
 	if changed := v.Subject.Changed(now); changed != "" {
 		return "void: " + changed + " changed"
+	}
+	if v.Kind == "contract" && v.Verdict == verify.Insufficient {
+		return "could not judge"
 	}
 	if time.Since(v.At) > cfg.Evidence.MaxAge {
 		return "too old"

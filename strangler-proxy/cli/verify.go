@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,8 +102,8 @@ func (e *env) verifyContract(ctx context.Context, capability string, f verifyFla
 		return err
 	}
 	if code := found.ExitCode(); code != 0 {
-		if unauthorized(found) && !e.json {
-			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}'")
+		if len(found.ShutOut()) > 0 && !e.json {
+			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}', or for one side -H 'service/Authorization: …'")
 		}
 		return codeError{code}
 	}
@@ -119,7 +118,7 @@ func (e *env) declared(name string) (*config.Config, *config.Capability, error) 
 	}
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return nil, nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
+		return nil, nil, api.NoCapability(name, cfg.Names())
 	}
 	return cfg, p, nil
 }

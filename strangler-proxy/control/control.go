@@ -51,20 +51,21 @@ type Options struct {
 
 // Control is a running strangler.
 type Control struct {
-	o         Options
-	started   time.Time
-	token     string
-	ledger    *ledger.Ledger
-	engine    *engine.Engine
-	proxy     *proxy.Proxy
-	shadow    *shadow.Shadow
-	recorder  *recorder
-	links     *chaos.Links
-	registry  *prometheus.Registry
-	tracer    *trace.Tracer // nil where there are no spans
-	probes    *probes
-	coverages coverages
-	faults    *faults
+	o          Options
+	started    time.Time
+	token      string
+	ledger     *ledger.Ledger
+	engine     *engine.Engine
+	proxy      *proxy.Proxy
+	shadow     *shadow.Shadow
+	recorder   *recorder
+	links      *chaos.Links
+	registry   *prometheus.Registry
+	tracer     *trace.Tracer // nil where there are no spans
+	probes     *probes
+	coverages  coverages
+	identities identities
+	faults     *faults
 
 	reloading   sync.Mutex // so that a file read earlier is not in force later
 	reconciling sync.Mutex // one reconciliation at a time
@@ -203,9 +204,7 @@ func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 		Limits: proxy.Limits{
 			Requests: int64(cfg.Limits.Requests), Head: int(cfg.Limits.Head), Body: cfg.Limits.Body, HeadTimeout: cfg.Limits.HeadTimeout, BodyTimeout: cfg.Limits.BodyTimeout,
 		},
-		Panicked: func(reason any, stack []byte) {
-			c.o.Log.Error("a request could not be handled, and its connection was ended; please report this", "reason", fmt.Sprint(reason), "stack", string(stack))
-		},
+		Panicked:   c.panicked,
 		Forwarding: proxy.Forwarding{Trusted: cfg.Trusted, Style: proxy.Style(cfg.Forwarded), RequestID: cfg.RequestID},
 		Synced:     func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 		Observers:  []proxy.Observer{c.shadow, c.recorder}, Capture: int(max(cfg.Shadow.Body, recorded)), Tracer: c.tracer,
@@ -213,6 +212,11 @@ func (c *Control) build(cfg *config.Config, metrics *proxy.Metrics) {
 	c.engine = engine.New(engine.Options{
 		Ledger: c.ledger, Routes: c.proxy, Log: c.o.Log, Bounds: bounds, At: c.o.At, Published: c.published,
 	})
+}
+
+// panicked tells of a defect of ours that has ended a client's connection.
+func (c *Control) panicked(reason any, stack []byte) {
+	c.o.Log.Error("a request could not be handled, and its connection was ended; please report this", "reason", fmt.Sprint(reason), "stack", string(stack))
 }
 
 // certificates reads what clients are proved with who this is; nil in clear
@@ -295,6 +299,10 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 		HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,
 		Limits: listener.Limits{
 			Connections: cfg.Limits.Connections, Head: cfg.Limits.HeadTimeout, Idle: cfg.Limits.Idle, Stall: cfg.Limits.BodyTimeout, HeadBytes: int(cfg.Limits.Head),
+		},
+		Panicked: func(reason any, stack []byte) {
+			c.proxy.Refused("panic")
+			c.panicked(reason, stack)
 		},
 	})
 	c.admin = &http.Server{Handler: c.handler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader}

@@ -32,6 +32,7 @@ type shop struct {
 	alike             atomic.Bool  // the service answers as the monolith does
 	noise             atomic.Int64 // each answer has another number, once this is not 0
 	old               atomic.Value // build of the monolith, "" at first
+	own               atomic.Bool  // each side has ids of its own
 	path              string       // of the file
 	routes, more      string       // of billing, in the file
 	listen            string
@@ -70,6 +71,10 @@ func (s *shop) application(name string) *httptest.Server {
 		if s.noise.Load() != 0 {
 			w.Header().Set("Content-Type", "application/json")
 			said = fmt.Sprintf(`{"said": %q, "n": %d}`, said, s.noise.Add(1))
+		}
+		if s.own.Load() {
+			w.Header().Set("Content-Type", "application/json")
+			said = fmt.Sprintf(`{"id": %d}`, len(name)) // 8 and 7
 		}
 		io.WriteString(w, said)
 	})

@@ -26,48 +26,46 @@ type coverage struct {
 	err   error
 }
 
-// namedSorts is how many unseen sorts a gate names.
+// namedSorts is how many sorts a gate names.
 const namedSorts = 3
 
-// uncovered says what the contract lacks of the traffic that was recorded last,
-// of a route or of the whole capability, and the command that would settle it;
-// "" where it covers enough, or nothing was recorded.
-func (c *Control) uncovered(p *config.Capability, digest, routeID string) (text, command string) {
+// coverage says what the contract lacks of the traffic that was recorded last,
+// of a route or of the whole capability, and the command that would settle it.
+// What only pending interactions cover is held against nobody, and lacks as well.
+// Where nothing was recorded nothing is asked for.
+func (c *Control) coverage(p *config.Capability, digest, routeID string) (text, command string, enough bool) {
 	path := c.lastTape(p)
 	if path == "" {
-		return "", ""
+		return "", "", true
 	}
 	found, err := c.coverages.of(p, path, digest, routeID)
-	if err != nil {
-		return "what the contract covers cannot be told: " + err.Error(), "strangler contract record " + p.Name
+	pending := fmt.Sprintf("%d of the %d requests recorded last are covered by pending interactions only, which are held against nobody", found.Pending, found.Weight)
+	switch {
+	case err != nil:
+		return "what the contract covers cannot be told: " + err.Error(), "strangler contract record " + p.Name, false
+	case found.Share() < tape.DefaultCover:
+		return fmt.Sprintf("the contract covers %.2f %% of the %d requests recorded last, %.1f %% are asked for; it lacks %s",
+				100*found.Share(), found.Weight, 100*tape.DefaultCover, listSorts(found.Unseen)),
+			fmt.Sprintf("strangler contract distill %s --merge %s --out NEW.pact.json", path, p.Contract), false
+	case found.Held() < tape.DefaultCover:
+		return fmt.Sprintf("%s: %s. Give them a provider state or another example, and take `pending` off; or waive %s",
+			pending, listSorts(found.Unheld), config.Coverage), "strangler contract verify " + p.Name + " --unsafe --states", false
+	case found.Pending > 0:
+		return pending, "", true
 	}
-	if found.Share() >= tape.DefaultCover {
-		return "", ""
-	}
-	var unseen []string
-	for _, s := range found.Unseen[:min(namedSorts, len(found.Unseen))] {
-		unseen = append(unseen, fmt.Sprintf("%s answers %d (%d times, such as %s)", s.Route, s.Status, s.Weight, s.Example))
-	}
-	if more := len(found.Unseen) - len(unseen); more > 0 {
-		unseen = append(unseen, fmt.Sprintf("%d more", more))
-	}
-	return fmt.Sprintf("the contract covers %.2f %% of the %d requests recorded last, %.1f %% are asked for; it lacks %s",
-			100*found.Share(), found.Weight, 100*tape.DefaultCover, strings.Join(unseen, ", ")),
-		fmt.Sprintf("strangler contract distill %s --merge %s --out NEW.pact.json", path, p.Contract)
+	return "", "", true
 }
 
-// onlyPending says how much of the traffic that was recorded last is covered by
-// interactions that are held against nobody, "" where none is.
-func (c *Control) onlyPending(p *config.Capability, digest, routeID string) string {
-	path := c.lastTape(p)
-	if path == "" {
-		return ""
+// listSorts lists sorts of traffic, the first ones by name.
+func listSorts(all []tape.Sort) string {
+	var names []string
+	for _, s := range all[:min(namedSorts, len(all))] {
+		names = append(names, fmt.Sprintf("%s answers %d (%d times, such as %s)", s.Route, s.Status, s.Weight, s.Example))
 	}
-	found, err := c.coverages.of(p, path, digest, routeID)
-	if err != nil || found.Pending == 0 {
-		return ""
+	if more := len(all) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return fmt.Sprintf("%d of the %d requests recorded last are covered by pending interactions only, which are held against nobody", found.Pending, found.Weight)
+	return strings.Join(names, ", ")
 }
 
 // lastTape is the last finished recording of a capability, "" where there is

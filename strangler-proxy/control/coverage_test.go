@@ -56,6 +56,22 @@ func (s *shop) distilled(path string, cover float64) {
 	s.write("billing.pact.json", text.String())
 }
 
+// pend makes the interactions of a status pending.
+func (s *shop) pend(status int) {
+	s.t.Helper()
+	path := filepath.Join(filepath.Dir(s.path), "billing.pact.json")
+	held, err := contract.Load(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := range held.Interactions {
+		held.Interactions[i].Pending = held.Interactions[i].Response.Status == status
+	}
+	if err := held.Save(path); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func TestAContractThatLacksWhatWasRecordedIsNotEnough(t *testing.T) {
 	s := newShop(t)
 	c := s.start()
@@ -73,19 +89,31 @@ func TestAContractThatLacksWhatWasRecordedIsNotEnough(t *testing.T) {
 	if f := says(t, c.canCutOver("GET /invoices"), "contract"); f.Verdict != api.Pass {
 		t.Errorf("with a contract of all of it: %+v", f)
 	}
-	held, err := contract.Load(filepath.Join(filepath.Dir(s.path), "billing.pact.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range held.Interactions {
-		held.Interactions[i].Pending = held.Interactions[i].Response.Status == 404
-	}
-	if err := held.Save(filepath.Join(filepath.Dir(s.path), "billing.pact.json")); err != nil {
-		t.Fatal(err)
-	}
+	s.pend(404)
 	c.prove("pass")
-	if f := says(t, c.canCutOver("GET /invoices"), "contract"); f.Verdict != api.Pass || !strings.Contains(f.Text, "10 of the 1000 requests recorded last are covered by pending interactions only") {
+	if f := says(t, c.canCutOver("GET /invoices"), "contract"); f.Verdict != api.Missing ||
+		!strings.Contains(f.Text, "10 of the 1000 requests recorded last are covered by pending interactions only, which are held against nobody: GET /invoices answers 404 (10 times") {
 		t.Errorf("with interactions that are held against nobody: %+v", f)
+	}
+	s.save(func(s *shop) {
+		s.more += "    waive: [{gate: coverage, reason: nobody asks for those, by: Ada, until: 2099-01-31}]\n"
+	})
+	c.reload()
+	if f := says(t, c.canCutOver("GET /invoices"), "contract"); f.Verdict != api.Waived || !strings.Contains(f.Text, "coverage waived by Ada until 2099-01-31: nobody asks for those (it was: 10 of") {
+		t.Errorf("with a waiver of what is not covered: %+v", f)
+	}
+	c.prove("fail")
+	if f := says(t, c.canCutOver("GET /invoices"), "contract"); f.Verdict != api.Fail {
+		t.Errorf("a waiver of coverage opens a contract that fails: %+v", f)
+	}
+	s.save(func(s *shop) { s.more = "" })
+	c.reload()
+	few := c.recorded("billing-20260701T130000.000.ndjson", 9999, 1)
+	s.distilled(few, 1)
+	s.pend(404)
+	c.prove("pass")
+	if f := says(t, c.canCutOver("GET /invoices"), "contract"); f.Verdict != api.Pass || !strings.Contains(f.Text, "; 1 of the 10000 requests recorded last are covered by pending interactions only") {
+		t.Errorf("with few of them: %+v", f)
 	}
 	c.recorded("billing-20260702T120000.000.ndjson", 5, 5)
 	c.recorded("billing-later-20260703T120000.000.ndjson", 0, 9) // another capability's

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,12 +45,17 @@ func (c *Control) findings(ctx context.Context, p *config.Capability, routeID st
 		}
 		if !f.Open() {
 			if w, ok := p.Waiver(gate, time.Now()); ok {
-				f = api.Finding{Gate: gate, Route: f.Route, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", gate, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
+				f = waived(f, gate, w)
 			}
 		}
 		all = append(all, f)
 	}
 	return all
+}
+
+// waived is a closed gate, or the part of it that was closed, opened by a waiver.
+func waived(f api.Finding, what string, w config.Waiver) api.Finding {
+	return api.Finding{Gate: f.Gate, Route: f.Route, Verdict: api.Waived, Text: fmt.Sprintf("%s waived by %s until %s: %s (it was: %s)", what, w.By, w.Until.Add(-time.Nanosecond).Format(time.DateOnly), w.Reason, f.Text)}
 }
 
 func (c *Control) finding(ctx context.Context, p *config.Capability, routeID, gate string) api.Finding {
@@ -80,51 +84,6 @@ func (c *Control) healthGate(ctx context.Context, p *config.Capability) api.Find
 	return f
 }
 
-// contractGate asks for the contract's evidence. A cutover, which has no route,
-// also asks that the interactions that write were exercised.
-func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeID string) api.Finding {
-	f := api.Finding{Gate: "contract", Verdict: api.Missing, Command: "strangler contract verify " + p.Name}
-	if p.Contract == "" {
-		f.Text = "no contract is declared"
-		f.Command = fmt.Sprintf("strangler contract record %s --out %s.pact.json, then set capabilities.%s.contract", p.Name, p.Name, p.Name)
-		return f
-	}
-	now, err := c.subject(ctx, p)
-	if err == nil {
-		now.Contract, err = ContractDigest(p.Contract)
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		f.Text = "the contract " + p.Contract + " does not exist yet"
-		f.Command = fmt.Sprintf("strangler contract record %s --out %s", p.Name, p.Contract)
-		return f
-	}
-	if err != nil {
-		f.Text = err.Error()
-		return f
-	}
-	f, evidence := c.filed(ctx, p, f, now)
-	var counted struct {
-		Verdicts map[string]int `json:"verdicts"`
-	}
-	known := json.Unmarshal(evidence.Details, &counted) == nil && counted.Verdicts != nil
-	left := counted.Verdicts["not-exercised"]
-	if f.Verdict == api.Pass && c.writes(routeID) && (!known || left > 0) {
-		f.Verdict, f.Command = api.Missing, "strangler contract verify "+p.Name+" --unsafe --states --target monolith=URL,service=URL"
-		f.Text = fmt.Sprintf("%d interactions were not exercised, which moving writes needs; they belong on a pair of applications of their own", left)
-		if !known {
-			f.Text = "the evidence does not say what was exercised"
-		}
-	}
-	if f.Verdict == api.Pass {
-		if text, command := c.uncovered(p, now.Contract, routeID); text != "" {
-			f.Verdict, f.Text, f.Command = api.Missing, text, command
-		} else if pending := c.onlyPending(p, now.Contract, routeID); pending != "" {
-			f.Text += "; " + pending
-		}
-	}
-	return f
-}
-
 // writes reports whether a gate is asked for writes: for a cutover, which has no
 // route, or for a write route.
 func (c *Control) writes(routeID string) bool {
@@ -145,7 +104,11 @@ func (c *Control) filed(ctx context.Context, p *config.Capability, f api.Finding
 		f.Text = "no " + f.Gate + " evidence is on file"
 		return f, ledger.Evidence{}
 	}
-	e := all[at]
+	return c.worth(f, all[at], now), all[at]
+}
+
+// worth says what evidence is worth for what there is now.
+func (c *Control) worth(f api.Finding, e ledger.Evidence, now ledger.Subject) api.Finding {
 	changed := e.Subject.Changed(now)
 	tooOld := c.tooOld(e.At)
 	switch {
@@ -160,7 +123,7 @@ func (c *Control) filed(ctx context.Context, p *config.Capability, f api.Finding
 	default:
 		f.Text = e.Summary
 	}
-	return f, e
+	return f
 }
 
 // skew is how far in the future evidence may be dated: two machines' clocks

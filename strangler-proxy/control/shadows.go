@@ -27,7 +27,7 @@ func (c *Control) newShadow(cfg *config.Config, frozen bool) *shadow.Shadow {
 		Queue: cfg.Shadow.Queue, Body: cfg.Shadow.Body, Timeout: cfg.Shadow.Timeout, Metrics: c.registry,
 		Path: filepath.Join(cfg.Resolve(cfg.State), shadowFile), Frozen: frozen, Backends: c.sides, Isolated: c.isolated, Owner: c.leader,
 		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
-		Judged: c.judged, Follows: c.follows,
+		Judged: c.judged, Follows: c.follows, Identifiers: c.identifiers,
 		Redact: func(e tape.Exchange) tape.Exchange {
 			return tape.NewRedactor([]byte(c.token), c.config().Redact).Redact(e)
 		},
@@ -91,7 +91,7 @@ func (c *Control) judged(capability, routeID string) shadow.Judging {
 
 // bindShadow tells the shadow what comparisons of a capability are about.
 func (c *Control) bindShadow(capability string, s ledger.Subject) {
-	s.Contract, s.Route = "", ""
+	s.Contract, s.Route, s.Identifiers = "", "", c.identity(capability).named
 	raw, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // plain strings always marshal

@@ -86,7 +86,7 @@ func (c *Control) movable(name string) (*config.Capability, error) {
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return nil, unknownCapability(cfg, name)
+		return nil, api.NoCapability(name, cfg.Names())
 	}
 	if p.Data == nil {
 		return nil, &api.Error{
@@ -103,7 +103,10 @@ func (c *Control) noteWaivers(ctx context.Context, p *config.Capability, found [
 		if f.Verdict != api.Waived {
 			continue
 		}
-		w, _ := p.Waiver(f.Gate, time.Now())
+		w, whole := p.Waiver(f.Gate, time.Now())
+		if !whole {
+			w, _ = p.Waiver(config.Coverage, time.Now()) // a part of the contract's gate
+		}
 		detail, err := json.Marshal(w)
 		if err == nil {
 			_, err = c.ledger.Append(ctx, ledger.Entry{At: time.Now(), Capability: p.Name, Kind: "waiver", Actor: w.By, Text: f.Text, Detail: detail})

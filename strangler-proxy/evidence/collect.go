@@ -58,7 +58,7 @@ type Pack struct {
 type Check struct {
 	ledger.Evidence
 	Void string // what had changed by the cutover, "" where it counted or was superseded
-	Last bool   // the last of its kind and route
+	Last bool   // the last of its kind and route, of contracts the one that counted
 }
 
 // ErrNoCutover is returned where no cutover of the capability was admitted.
@@ -134,14 +134,34 @@ func (p *Pack) checks(entries []ledger.Entry) error {
 			continue
 		}
 		now := subject
+		now.Identifiers = e.Subject.Identifiers // no check of a cutover's goes by them
 		if e.Kind != "contract" {
 			now.Contract = "" // which only the contract's own evidence is about
 		}
 		about := e.Kind + " " + e.Subject.Route
-		p.Checks = append(p.Checks, Check{Evidence: e, Void: e.Subject.Changed(now), Last: !seen[about]})
+		p.Checks = append(p.Checks, Check{Evidence: e, Void: e.Subject.Changed(now), Last: !seen[about] && e.Kind != "contract"})
 		seen[about] = true
 	}
+	p.contractThatCounted(subject)
 	return nil
+}
+
+// contractThatCounted marks the verification that the contract's gate went by,
+// which later ones that could not judge did not displace; where none counted,
+// the latest.
+func (p *Pack) contractThatCounted(subject ledger.Subject) {
+	var verified []ledger.Evidence
+	var at []int
+	for n, c := range p.Checks {
+		if c.Kind == "contract" {
+			verified, at = append(verified, c.Evidence), append(at, n)
+		}
+	}
+	if len(at) == 0 {
+		return
+	}
+	counted := max(0, control.Counting(verified, subject, true, func(time.Time) bool { return true }))
+	p.Checks[at[counted]].Last = true
 }
 
 // details reads the reports of the checks that counted.

@@ -256,3 +256,23 @@ func TestWithoutACutoverThereIsNothingToPack(t *testing.T) {
 		t.Errorf("packed: %v", err)
 	}
 }
+
+func TestTheVerificationThatCountedIsShownAndNotALaterOneThatCouldNotJudge(t *testing.T) {
+	s := newState(t)
+	subject := ledger.Subject{Contract: "c1"}
+	for _, e := range []ledger.Evidence{
+		{Verdict: verify.Pass, Summary: "twelve of twelve", Details: must[json.RawMessage](t)(evidence.ContractDetails(report(), s.clean))},
+		{Verdict: verify.Insufficient, Summary: "nobody was let in", Details: json.RawMessage(`{"verdicts":{"unauthorized":12},"report":{"consumer":"nobody","interactions":[{"key":"z"}]}}`)},
+	} {
+		e.Capability, e.Kind, e.Subject, e.By, e.At = "billing", "contract", subject, "ada", noon()
+		must[ledger.Evidence](t)(s.ledger.AddEvidence(t.Context(), e))
+	}
+	s.add(control.AdmissionKind, "cutover admitted", api.Admitted{Contract: "c1"})
+	pack := must[*evidence.Pack](t)(s.collect(t.Context()))
+	if pack.Verified == nil || pack.Verified.Report.Consumer != "clients" {
+		t.Errorf("shown is %+v", pack.Verified)
+	}
+	if page := s.page(); strings.Count(page, "could not judge") != 1 || strings.Contains(page, "superseded") {
+		t.Errorf("the page does not tell which counted")
+	}
+}

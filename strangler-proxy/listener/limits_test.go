@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,5 +111,36 @@ func TestHTTP2ClientsAreToldTheLimits(t *testing.T) {
 	const streams, headBytes = 3, 6
 	if told[streams] != 250 || told[headBytes] < 64<<10 || told[headBytes] > 65<<10 {
 		t.Errorf("it was told %v", told)
+	}
+}
+
+func TestADefectOfOursEndsOneConnectionAndIsTold(t *testing.T) {
+	told := make(chan any, 1)
+	var met atomic.Bool
+	r := run(t, func(o *listener.Options) {
+		serve := o.HTTP1
+		o.HTTP1 = func(c *listener.Conn) {
+			if met.CompareAndSwap(false, true) {
+				panic("a defect")
+			}
+			serve(c)
+		}
+		o.Panicked = func(reason any, stack []byte) {
+			if len(stack) > 0 {
+				told <- reason
+			}
+		}
+	})
+	first := r.dial(t)
+	first.send("GET /a HTTP/1.1\r\n\r\n")
+	if reason := <-told; reason != "a defect" {
+		t.Errorf("told of %v", reason)
+	}
+	first.ended()
+	eventually(t, "the end of the connection", func() bool { return r.Connections() == 0 })
+	c := r.dial(t)
+	c.send("GET /b HTTP/1.1\r\n\r\n")
+	if _, body := c.answer(); body != "GET /b HTTP/1.1" {
+		t.Errorf("afterwards it was answered %q", body)
 	}
 }

@@ -34,6 +34,9 @@ type Options struct {
 	// Refused is told why something was not served, for the metrics: one of
 	// [Reasons]. nil is told nothing.
 	Refused func(reason string)
+	// Panicked is told what went wrong with a connection, which ends; nil: nobody
+	// is.
+	Panicked func(reason any, stack []byte)
 }
 
 // Limits bound what clients may take; zero values mean the defaults.
@@ -109,6 +112,9 @@ func New(o Options) *Server {
 	o.Limits = o.Limits.withDefaults()
 	if o.Refused == nil {
 		o.Refused = func(string) {}
+	}
+	if o.Panicked == nil {
+		o.Panicked = func(any, []byte) {}
 	}
 	s := &Server{o: o, stopping: make(chan struct{}), partings: make(chan struct{}, mostPartings), listeners: map[net.Listener]bool{}, conns: map[*Conn]bool{}}
 	s.changed = sync.NewCond(&s.mu)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 )
 
@@ -17,6 +18,9 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 func (s *Server) serve(c *Conn) {
 	handed := false
 	defer func() {
+		if reason := recover(); reason != nil {
+			s.o.Panicked(reason, debug.Stack()) // and nobody else is served worse
+		}
 		if !handed {
 			c.Conn.Close()
 			s.gone(c)

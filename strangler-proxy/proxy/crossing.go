@@ -97,13 +97,24 @@ func announced(h http.Header) http.Header {
 	return t
 }
 
-func (c *conn) passInterim(code int, h textproto.MIMEHeader) error {
+// passInterim passes on an interim answer. It is called on a goroutine of
+// net/http's, where a defect would end the process.
+func (c *conn) passInterim(code int, h textproto.MIMEHeader) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			c.proxy.mishap(reason)
+			err = errDefect
+		}
+	}()
 	if c.req.Minor == 0 || code == http.StatusSwitchingProtocols {
 		return nil
 	}
 	b := appendStatus(nil, code, http.StatusText(code))
 	return c.writeClient(append(appendHeader(b, http.Header(h)), "\r\n"...))
 }
+
+// errDefect is the error of an interim answer that has met a defect of ours.
+var errDefect = errors.New("a defect was met")
 
 // passResponse writes an answer that net/http has read to the client.
 func (c *conn) passResponse(res *http.Response) error {

@@ -207,6 +207,7 @@ func slowOrGone(err error) error {
 const (
 	spliceFrom = 64 << 10  // bytes left, from where the kernel moves them itself
 	spliceLot  = 256 << 10 // bytes between two looks at the clock
+	spliceRest = 4 << 10   // bytes at a body's end that the kernel does not move by itself
 )
 
 // spliceable reports whether the kernel can move the rest of the body by
@@ -219,7 +220,9 @@ func (c *conn) spliceable(to sink) bool {
 	return ok
 }
 
-// spliceBody moves a lot of the body from socket to socket.
+// spliceBody moves a lot of the body from socket to socket, but never its end: a
+// backend that has all of it may answer before this goroutine hears that it has,
+// and the body would be taken for one that the client is still sending.
 func (c *conn) spliceBody(e *ear, to sink) error {
 	by := time.Now().Add(c.proxy.o.Limits.BodyTimeout)
 	if err := e.deadline(c.client.SetReadDeadline, by); err != nil {
@@ -228,11 +231,9 @@ func (c *conn) spliceBody(e *ear, to sink) error {
 	if err := e.deadline(to.SetWriteDeadline, by); err != nil {
 		return err
 	}
-	lot := io.LimitedReader{R: c.tcp, N: min(c.body.left, spliceLot)}
+	lot := io.LimitedReader{R: c.tcp, N: min(c.body.left-spliceRest, spliceLot)}
 	n, err := to.(io.ReaderFrom).ReadFrom(&lot)
 	c.body.left -= n
-	c.body.done = c.body.left == 0
-	e.read.Store(c.body.done)
 	switch {
 	case err == nil && n == 0:
 		return &clientFault{errGone}

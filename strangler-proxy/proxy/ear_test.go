@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -67,6 +68,83 @@ func TestABodyIsReadAsSoonAsItsEndIsSent(t *testing.T) {
 	if c.hush(); !c.body.done {
 		t.Error("the body is not done")
 	}
+}
+
+// quick is a backend that could answer as soon as it has the whole body, before
+// whoever sends it hears that it was taken.
+type quick struct {
+	whole  int
+	taken  bytes.Buffer
+	spared int         // bytes that the kernel could move by itself
+	atEnd  func() bool // asked when everything is there
+	read   bool        // what it said
+	all    chan struct{}
+}
+
+func (q *quick) Write(b []byte) (int, error) {
+	q.taken.Write(b)
+	q.look()
+	return len(b), nil
+}
+
+func (q *quick) ReadFrom(r io.Reader) (int64, error) {
+	n, err := q.taken.ReadFrom(r)
+	q.spared += int(n)
+	q.look()
+	return n, err
+}
+
+func (q *quick) look() {
+	if q.taken.Len() == q.whole {
+		q.read = q.atEnd()
+		close(q.all)
+	}
+}
+
+func (q *quick) SetWriteDeadline(time.Time) error { return nil }
+
+// TestALongBodyIsReadBeforeABackendCouldAnswerIt so that its client's connection
+// is not ended as that of one who is answered while still sending.
+func TestALongBodyIsReadBeforeABackendCouldAnswerIt(t *testing.T) {
+	for _, size := range []int{1, spliceFrom - 1, spliceFrom, spliceFrom + 1, spliceLot, spliceLot + spliceRest, 2*spliceLot + spliceFrom, 1 << 20} {
+		sent := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		near, far := overTCP(t)
+		c := &conn{proxy: &Proxy{o: Options{Limits: Limits{}.withDefaults()}}, client: &listener.Conn{Conn: near}, tcp: near}
+		c.body.left = int64(size)
+		backend := &quick{whole: size, atEnd: c.read, all: make(chan struct{})}
+		c.listen(backend, true, func() { t.Error("the client is said to be gone") })
+		if _, err := far.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		<-backend.all
+		if c.hush(); !backend.read || !c.sent || !bytes.Equal(backend.taken.Bytes(), sent) {
+			t.Errorf("%d bytes: known to be read when the backend had them: %t; sent on: %t; as they were: %t",
+				size, backend.read, c.sent, bytes.Equal(backend.taken.Bytes(), sent))
+		}
+		if size >= spliceFrom && backend.spared != size-spliceRest {
+			t.Errorf("%d bytes: the kernel could move %d by itself", size, backend.spared)
+		}
+	}
+}
+
+// overTCP returns both ends of a connection.
+func overTCP(t *testing.T) (near, far *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialled, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close(); accepted.Close() })
+	return accepted.(*net.TCPConn), dialled.(*net.TCPConn)
 }
 
 // hearing is a client's connection on which a body is on its way.

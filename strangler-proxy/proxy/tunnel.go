@@ -44,16 +44,30 @@ func (c *conn) tunnel() error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer c.endTunnel(client, backend)
 		if _, err := c.up.Write(c.in.unread()); err == nil {
 			c.in.release()
 			pour(backend, client)
 		}
 	}()
-	pour(client, backend)
+	func() {
+		defer c.endTunnel(client, backend)
+		pour(client, backend)
+	}()
 	<-ended
 	c.up.Close()
 	c.up = nil
 	return nil
+}
+
+// endTunnel ends a tunnel of which one direction has met a defect of ours, so
+// that the other one ends as well. It is deferred by both.
+func (c *conn) endTunnel(client, backend tunnelled) {
+	if reason := recover(); reason != nil {
+		c.proxy.mishap(reason)
+		client.Close()
+		backend.Close()
+	}
 }
 
 // tunnelled is either end of a tunnel.

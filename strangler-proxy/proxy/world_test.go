@@ -118,6 +118,11 @@ func serve(t testing.TB, p *proxy.Proxy) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, p, l)
+}
+
+func serveOn(t testing.TB, p *proxy.Proxy, l net.Listener) *front {
+	t.Helper()
 	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
 	go func() { f.ended <- f.server.Serve(l) }()
 	t.Cleanup(f.Close)

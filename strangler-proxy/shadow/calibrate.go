@@ -46,6 +46,9 @@ type calibration struct {
 	learner noise.Learner
 }
 
+// errDefect is the error of an answer that has met a defect of ours.
+var errDefect = errors.New("a defect was met")
+
 // ErrCalibrating is returned while a calibration is under way.
 var ErrCalibrating = errors.New("the monolith is being asked twice already")
 
@@ -96,7 +99,7 @@ func (s *Shadow) calibrate(ctx context.Context, k *calibration, tell func(atOnce
 		case <-s.ctx.Done():
 			return
 		case x := <-k.queue:
-			s.askTwice(x, k)
+			s.survive(func() { s.askTwice(x, k) })
 			k.mu.Lock()
 			atOnce, lagged := k.learner.Pairs()
 			k.mu.Unlock()
@@ -135,7 +138,10 @@ func (k *calibration) note(p noise.Pair) {
 func (s *Shadow) askAtOnce(b *upstream.Backend, x *proxy.Exchange) (one, two compare.Message, ok bool) {
 	var errOne, errTwo error
 	var both sync.WaitGroup
-	both.Go(func() { one, _, errOne = s.ask(b, x, nil) })
+	both.Go(func() {
+		errOne = errDefect
+		s.survive(func() { one, _, errOne = s.ask(b, x, nil) })
+	})
 	two, _, errTwo = s.ask(b, x, nil)
 	both.Wait()
 	return one, two, errOne == nil && errTwo == nil

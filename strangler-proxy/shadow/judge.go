@@ -35,9 +35,10 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	if back {
 		other = monolith
 	}
+	begun := time.Now()
 	got, took, err := s.ask(other, x, span)
 	if err != nil {
-		return incomparable(reasonOf(err))
+		return unanswered(reasonOf(err), back, x.Took, time.Since(begun))
 	}
 	if !back {
 		s.lags.note(max(time.Since(x.At)-took-x.Took, 1))
@@ -51,7 +52,7 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	if bothFail(both) {
 		return incomparable(Failing)
 	}
-	if f.verdict, _ = differ(both, s.excuses(capability, x.Route.ID, both.monolith.Status)); f.verdict != Mismatch {
+	if f.verdict, _ = s.terms(x, both.monolith.Status, Forward).differ(both, false); f.verdict != Mismatch {
 		return f
 	}
 	for range rechecks {
@@ -67,6 +68,21 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	return f
 }
 
+// unanswered is a request that the other side did not answer. One that took too
+// long is no comparison, but it took at least so long: left out, a service that
+// hangs would have no slow answers.
+func unanswered(why Reason, back bool, answered, waited time.Duration) finding {
+	f := incomparable(why)
+	switch {
+	case why != TimedOut:
+	case back:
+		f.monolith, f.service = waited, answered
+	default:
+		f.monolith, f.service = answered, waited
+	}
+	return f
+}
+
 func answerOf(x *proxy.Exchange) compare.Message {
 	return compare.Message{Status: x.Status, Header: x.Answer, Body: x.AnswerBody}
 }
@@ -74,21 +90,6 @@ func answerOf(x *proxy.Exchange) compare.Message {
 // bothFail: two failures say nothing of each other, even if they are alike.
 func bothFail(a sides) bool {
 	return a.monolith.Status >= http.StatusInternalServerError && a.service.Status >= http.StatusInternalServerError
-}
-
-// differ compares, first without excuses and then with them.
-func differ(a sides, rules match.Rules) (Verdict, []compare.Difference) {
-	found := differences(a.monolith, a.service, match.Rules{})
-	if len(found) == 0 {
-		return Match, nil
-	}
-	if rules.Empty() {
-		return Mismatch, found
-	}
-	if found = differences(a.monolith, a.service, rules); len(found) == 0 {
-		return Noise, nil
-	}
-	return Mismatch, found
 }
 
 func differences(expected, actual compare.Message, rules match.Rules) []compare.Difference {
@@ -128,8 +129,8 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if both.monolith.Status >= http.StatusInternalServerError {
 		return incomparable(Broken)
 	}
-	excuses := s.excuses(capability, x.Route.ID, both.monolith.Status) // the same for all that follows
-	verdict, found := differ(both, excuses)
+	by := s.terms(x, both.monolith.Status, Forward) // the same for all that follows
+	verdict, found := by.differ(both, false)
 	if verdict != Mismatch {
 		return finding{verdict: verdict}
 	}
@@ -137,8 +138,13 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
-	if len(differences(before, after, excuses)) > 0 || s.o.Owner(capability) != owner {
+	if len(differences(before, after, by.noise)) > 0 || s.o.Owner(capability) != owner {
 		return incomparable(InMotion)
+	}
+	if by.ids != nil { // now they may be learnt
+		if verdict, found = by.differ(both, true); verdict != Mismatch {
+			return finding{verdict: verdict}
+		}
 	}
 	return finding{verdict: Mismatch, differences: found, expected: both.monolith, actual: both.service}
 }
@@ -171,7 +177,7 @@ func (s *Shadow) pause(d time.Duration) bool {
 
 // loose compares answers to writes on stores of their own: ids and moments are
 // each side's own there, so it is statuses, headers and the kinds of fields that
-// must agree.
+// must agree, and that ids are kept where the contract says which fields they are.
 var loose = match.Rules{}.WithBody(nil, match.Matcher{Kind: match.Type}).
 	WithHeader("Location", match.Matcher{Kind: match.Type}).WithHeader("ETag", match.Matcher{Kind: match.Type})
 
@@ -182,13 +188,17 @@ func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	if store == nil {
 		return incomparable(NoBackend)
 	}
-	got, took, err := s.ask(store, x, span)
+	to, known := s.addressed(x)
+	if !known {
+		return incomparable(InMotion)
+	}
+	got, took, err := s.ask(store, to, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
 	both := sides{answerOf(x), got}
 	f := finding{verdict: Match, monolith: x.Took, service: took}
-	switch found := differences(both.monolith, both.service, loose); {
+	switch found := s.terms(x, x.Status, Isolated).differences(both.monolith, both.service); {
 	case bothFail(both):
 		return incomparable(Failing)
 	case len(found) == 0:

@@ -37,9 +37,9 @@ func (s *Shadow) keep() {
 	for {
 		select {
 		case <-tick.C:
-			s.save()
+			s.survive(s.save)
 		case <-s.ctx.Done():
-			s.save()
+			s.survive(s.save)
 			return
 		}
 	}
@@ -50,11 +50,26 @@ func (s *Shadow) save() {
 	if s.o.Path == "" || s.o.Frozen {
 		return
 	}
-	s.mu.Lock()
-	if !s.changed {
-		s.mu.Unlock()
+	raw, err := s.unsaved()
+	if err == nil && raw == nil {
 		return
 	}
+	if err == nil {
+		err = replace(s.o.Path, raw)
+	}
+	if err != nil {
+		s.o.Failed(fmt.Errorf("keep what shadows found: %w", err))
+	}
+}
+
+// unsaved returns what the file is to hold; nil where it holds that already.
+func (s *Shadow) unsaved() ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.changed {
+		return nil, nil
+	}
+	s.changed = false
 	all := kept{Version: keptVersion, Capabilities: map[string]keptCapability{}}
 	for _, t := range s.tallies {
 		c := all.Capabilities[t.Capability]
@@ -66,15 +81,7 @@ func (s *Shadow) save() {
 			return strings.Compare(a.Route+" "+string(a.Direction), b.Route+" "+string(b.Direction))
 		})
 	}
-	raw, err := json.Marshal(all)
-	s.changed = false
-	s.mu.Unlock()
-	if err == nil {
-		err = replace(s.o.Path, raw)
-	}
-	if err != nil {
-		s.o.Failed(fmt.Errorf("keep what shadows found: %w", err))
-	}
+	return json.Marshal(all)
 }
 
 // replace writes a file whole or not at all.

@@ -39,7 +39,6 @@ func (s *Shadow) inOrder() {
 			x := back[0]
 			back = slices.Delete(back, 0, 1)
 			s.take(x)
-			s.done(x)
 		}
 	}
 }

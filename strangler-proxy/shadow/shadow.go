@@ -27,13 +27,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"stranglerfig/contract-tests/compare"
+	"stranglerfig/contract-tests/contract"
 	"stranglerfig/contract-tests/match"
 	"stranglerfig/contract-tests/sequential"
 	"stranglerfig/contract-tests/tape"
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
-	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -61,6 +62,9 @@ type Options struct {
 	Follows func(capability string) bool
 	// Judged returns how a route is judged; no function: by the default.
 	Judged func(capability, routeID string) Judging
+	// Identifiers returns where a route's answers hold identifiers that each side
+	// may choose; no function: nowhere.
+	Identifiers func(capability, routeID string) contract.Identifiers
 	// Redact takes the secrets out of an exchange before anything of it is kept
 	// or shown. Required.
 	Redact  func(tape.Exchange) tape.Exchange
@@ -99,7 +103,8 @@ type Shadow struct {
 	bound   map[string]string    // capability -> what its tallies are about
 	allowed map[string]time.Time // difference -> until when
 	noise   map[string]Rules     // capability -> how the monolith differs from itself
-	changed bool                 // since the file was written
+	named   map[naming]*compare.Bijection
+	changed bool // since the file was written
 }
 
 // Rules says, for a route and a status, how the monolith differs from itself.
@@ -118,6 +123,9 @@ func New(o Options) *Shadow {
 	if o.Judged == nil {
 		o.Judged = func(string, string) Judging { return Judging{Rule: sequential.Default(), Slower: 0.5} }
 	}
+	if o.Identifiers == nil {
+		o.Identifiers = func(string, string) contract.Identifiers { return contract.Identifiers{} }
+	}
 	if o.Failed == nil {
 		o.Failed = func(error) {}
 	}
@@ -127,7 +135,7 @@ func New(o Options) *Shadow {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
 		o: o, queue: make(chan *proxy.Exchange, o.Queue), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
-		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{},
+		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{}, named: map[naming]*compare.Bijection{},
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "strangler_shadow_total", Help: "Mirrored requests, by route, direction, verdict and reason.",
 		}, []string{"route", "direction", "verdict", "reason"}),
@@ -230,13 +238,13 @@ func (s *Shadow) work() {
 			return
 		case x := <-s.queue:
 			s.take(x)
-			s.done(x)
 		}
 	}
 }
 
-// take compares one exchange.
+// take compares one exchange, and is done with it whatever happens.
 func (s *Shadow) take(x *proxy.Exchange) {
+	defer s.done(x)
 	direction := directionOf(x.Decision)
 	if !route.Reads(x.Method) {
 		direction = Isolated
@@ -251,21 +259,25 @@ func (s *Shadow) take(x *proxy.Exchange) {
 	if direction == Isolated {
 		judge = s.judgeWrite
 	}
-	f := s.guarded(judge, x, span)
+	defect := incomparable(Defect)
+	f := defect
+	s.survive(func() { f = judge(x, span) })
 	span.Text("strangler.verdict", string(f.verdict))
-	s.count(x, direction, f)
+	if !s.survive(func() { s.count(x, direction, f) }) {
+		s.survive(func() { s.count(x, direction, defect) })
+	}
 }
 
-// guarded judges an exchange. A defect of ours that it brings out must not end
-// the process that its clients are served by.
-func (s *Shadow) guarded(judge func(*proxy.Exchange, *trace.Span) finding, x *proxy.Exchange, span *trace.Span) (f finding) {
+// survive does what may meet a defect of ours, and reports whether none was met.
+// Clients are served by this process, which a comparison must not end.
+func (s *Shadow) survive(do func()) (well bool) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			s.o.Panicked(reason, debug.Stack())
-			f = incomparable(Defect)
 		}
 	}()
-	return judge(x, span)
+	do()
+	return true
 }
 
 // Idle reports whether nothing waits or is under way.
@@ -285,9 +297,9 @@ func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
 	if f.verdict == Mismatch && d != Isolated && s.excused(x, f) {
 		f.verdict = Noise // it was learned only while this was being compared
 	}
-	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	differences, example := s.redacted(x, d, f)
 	judged := s.o.Judged(x.Route.Capability, x.Route.ID)
+	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tally(x.Route, d, x.At).note(x, f, differences, example, judged.Rule, judged.Slower)
@@ -355,8 +367,8 @@ func (s *Shadow) excuses(capability, routeID string, status int) match.Rules {
 
 // excused reports whether a mismatch is one no more by what is known now.
 func (s *Shadow) excused(x *proxy.Exchange, f finding) bool {
-	rules := s.excuses(x.Route.Capability, x.Route.ID, f.expected.Status)
-	return !rules.Empty() && len(differences(f.expected, f.actual, rules)) == 0
+	by := s.terms(x, f.expected.Status, Forward)
+	return !by.rules.Empty() && len(by.differences(f.expected, f.actual)) == 0
 }
 
 // Forget starts the counts of a capability anew.
@@ -369,4 +381,5 @@ func (s *Shadow) Forget(capability string) {
 			s.changed = true
 		}
 	}
+	delete(s.named, naming{capability, false})
 }

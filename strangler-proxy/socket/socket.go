@@ -31,6 +31,7 @@ type Conn struct {
 	write   func(fd uintptr) bool
 	ask     func(fd uintptr) bool
 	look    func(fd uintptr)
+	last    func(fd uintptr)
 	quiet   bool // what look found
 }
 
@@ -59,6 +60,7 @@ func New(tcp *net.TCPConn) (*Conn, error) {
 	}
 	c := &Conn{TCPConn: tcp, raw: raw}
 	c.read, c.write, c.ask, c.look = c.tryRead, c.tryWrite, c.tryAsk, c.peek
+	c.last = func(fd uintptr) { c.tryRead(fd) }
 	return c, nil
 }
 
@@ -98,8 +100,10 @@ func (e *NotAskedError) Unwrap() error { return e.Err }
 // Ask writes a question and waits for the first bytes of the answer, as Write
 // and Await after each other would. But it listens before it speaks, and so need
 // not look in vain for an answer that cannot be there yet. Until it was asked
-// nothing may have arrived: see [Conn.Quiet]. The error is a [NotAskedError]
-// where the question was not sent whole.
+// nothing may have arrived: see [Conn.Quiet]. Should the other end stop sending
+// between that look and the question, this is noticed when the time to answer is
+// over, and the error is io.EOF. It is a [NotAskedError] where the question was
+// not sent whole.
 func (c *Conn) Ask(question []byte, l Lender) (int, error) {
 	c.asked = question
 	c.in = transfer{lender: l}
@@ -117,6 +121,11 @@ func (c *Conn) Ask(question []byte, l Lender) (int, error) {
 	case c.asked != nil:
 		c.asked = nil
 		return 0, &NotAskedError{errors.Join(err, c.in.err)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// What came before we listened has woken nobody.
+		if c.raw.Control(c.last) == nil && c.in.err != ErrNothing {
+			err = nil
+		}
 	}
 	return c.finishRead(err)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -141,6 +142,21 @@ func TestAConnectionThatEndedIsAnErrorAndNeverAnAnswer(t *testing.T) {
 		var s shelf
 		if n, err := ours.Ask([]byte("?"), &s); n != 0 || err != io.EOF {
 			t.Errorf("%d, %v", n, err)
+		}
+	})
+	t.Run("the other end stopped sending before it was asked", func(t *testing.T) {
+		ours, theirs := ends(t)
+		theirs.CloseWrite()
+		for ours.Quiet() {
+			runtime.Gosched()
+		}
+		ours.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		var s shelf
+		if n, err := ours.Ask([]byte("?"), &s); n != 0 || err != io.EOF {
+			t.Errorf("%d, %v", n, err)
+		}
+		if s.lent != s.returned {
+			t.Errorf("%d buffers were lent and %d returned", s.lent, s.returned)
 		}
 	})
 	t.Run("this end closed it before", func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 type Attempt struct {
 	backend  *Backend
 	endpoint *endpoint
-	trial    bool // of a backend whose breaker is open
+	trial    trial // of a backend whose breaker is open
 }
 
 // Outcome of an attempt.
@@ -77,8 +77,8 @@ func (b *Backend) begin(now time.Time, pick func(time.Time) *endpoint) (Attempt,
 // Begun says that the answer has begun. One that goes on for long, such as a
 // stream of events, does not keep others from being tried meanwhile.
 func (a Attempt) Begun(now time.Time) {
-	if a.trial {
-		a.backend.breaker.answering(now)
+	if a.trial != 0 {
+		a.backend.breaker.answering(a.trial, now)
 	}
 }
 
@@ -93,12 +93,12 @@ func (a Attempt) End(o Outcome, now time.Time) {
 			a.backend.hasClosed()
 		}
 	case Undecided:
-		a.backend.breaker.undecided()
+		a.backend.breaker.undecided(a.trial)
 	default:
 		switch {
 		case a.backend.othersAreWell(a.endpoint, now):
-			a.backend.breaker.undecided() // it is the endpoint's fault alone
-		case a.backend.breaker.failed(now):
+			a.backend.breaker.undecided(a.trial) // it is the endpoint's fault alone
+		case a.backend.breaker.failed(a.trial, now):
 			a.backend.hasOpened(o)
 		}
 	}

@@ -13,38 +13,53 @@ type breaker struct {
 	mu       sync.Mutex
 	failures int
 	until    time.Time // no trial before
-	trial    bool      // one is under way
+	trial    trial     // the one under way
+	trials   trial     // that there were
 	waited   time.Time // for long enough, by then, for it to be answered
 }
+
+// trial names a request that is sent although the breaker is open; 0: it is none.
+// What becomes of any other request says nothing of whether one is under way.
+type trial uint64
 
 // trialPauses is for how many pauses a trial may be without an answer before
 // one more is admitted. It may be a request that takes minutes, of a backend
 // that is well again.
 const trialPauses = 10
 
-// admit reports whether a request may be sent, and whether it is a trial.
-func (k *breaker) admit(now time.Time) (admitted, trial bool) {
+// admit reports whether a request may be sent, and as which trial.
+func (k *breaker) admit(now time.Time) (admitted bool, as trial) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failures < k.o.Failures {
-		return true, false
+		return true, 0
 	}
-	if now.Before(k.until) || k.trial && now.Before(k.waited) {
-		return false, false
+	if now.Before(k.until) || k.trial != 0 && now.Before(k.waited) {
+		return false, 0
 	}
-	k.trial, k.waited = true, now.Add(trialPauses*k.o.Pause)
-	return true, true
+	k.trials++
+	k.trial, k.waited = k.trials, now.Add(trialPauses*k.o.Pause)
+	return true, k.trial
 }
 
 // answering says that a trial's answer has begun: it decides when it has
 // ended, and the next trial need wait no longer than for a pause.
-func (k *breaker) answering(now time.Time) {
+func (k *breaker) answering(of trial, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.trial {
-		k.trial = false
+	if k.ends(of) {
 		k.until = now.Add(k.o.Pause)
 	}
+}
+
+// ends notes that a trial is under way no more, and reports whether it was the
+// one that is waited for. k.mu is held.
+func (k *breaker) ends(of trial) bool {
+	if of == 0 || of != k.trial {
+		return false
+	}
+	k.trial = 0
+	return true
 }
 
 // succeeded reports whether that has closed the breaker.
@@ -52,24 +67,27 @@ func (k *breaker) succeeded() (closed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	closed = k.failures >= k.o.Failures
-	k.failures, k.trial = 0, false
+	k.failures, k.trial = 0, 0
 	return closed
 }
 
-func (k *breaker) undecided() {
+func (k *breaker) undecided(of trial) {
 	k.mu.Lock()
-	k.trial = false
-	k.mu.Unlock()
+	defer k.mu.Unlock()
+	k.ends(of)
 }
 
-// failed reports whether that has opened the breaker.
-func (k *breaker) failed(now time.Time) (opened bool) {
+// failed reports whether that has opened the breaker. What was sent before it
+// opened, and fails only now, does not put off the next trial.
+func (k *breaker) failed(of trial, now time.Time) (opened bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failures++
-	k.trial = false
-	k.until = now.Add(k.o.Pause)
-	return k.failures == k.o.Failures
+	k.ends(of)
+	if opened = k.failures == k.o.Failures; opened || of != 0 {
+		k.until = now.Add(k.o.Pause)
+	}
+	return opened
 }
 
 // State of a breaker.
@@ -88,7 +106,7 @@ func (k *breaker) state() State {
 	switch {
 	case k.failures < k.o.Failures:
 		return Closed
-	case k.trial:
+	case k.trial != 0:
 		return HalfOpen
 	}
 	return Opened

@@ -37,7 +37,7 @@ func opened(at time.Time) *breaker {
 	k := breaker{o: usual}
 	for range trip {
 		k.admit(at)
-		k.failed(at)
+		k.failed(0, at)
 	}
 	return &k
 }
@@ -62,7 +62,7 @@ func TestATrialThatIsNotAnsweredKeepsNobodyWaitingForLong(t *testing.T) {
 	first := at.Add(pauseForTrial)
 	k.admit(first)
 	second := first.Add(10 * pauseForTrial)
-	if admitted, trial := k.admit(second); !admitted || !trial {
+	if admitted, trial := k.admit(second); !admitted || trial == 0 {
 		t.Error("after ten pauses no other trial was admitted")
 	}
 	if k.admits(second) || k.admits(second.Add(10*pauseForTrial-1)) {
@@ -82,8 +82,8 @@ func TestATrialDecides(t *testing.T) {
 		several         bool // and not only one of them
 	}{
 		"well":        {func(k *breaker) { k.succeeded() }, true, true, true},
-		"badly":       {func(k *breaker) { k.failed(later) }, false, true, false},
-		"nobody knew": {(*breaker).undecided, true, false, false},
+		"badly":       {func(k *breaker) { k.failed(k.trial, later) }, false, true, false},
+		"nobody knew": {func(k *breaker) { k.undecided(k.trial) }, true, false, false},
 	} {
 		k := opened(at)
 		k.admit(later)
@@ -105,7 +105,7 @@ func TestASuccessForgetsEarlierFailures(t *testing.T) {
 	k := breaker{o: usual}
 	for range 3 {
 		for range trip - 1 {
-			k.failed(at)
+			k.failed(0, at)
 		}
 		k.succeeded()
 	}
@@ -118,10 +118,11 @@ func TestATrialWhoseAnswerGoesOnKeepsNobodyWaiting(t *testing.T) {
 	at := time.Unix(1000, 0)
 	k := opened(at)
 	first := at.Add(pauseForTrial)
-	if admitted, trial := k.admit(first); !admitted || !trial {
+	admitted, trial := k.admit(first)
+	if !admitted || trial == 0 {
 		t.Fatal("the trial was not admitted as one")
 	}
-	k.answering(first)
+	k.answering(trial, first)
 	if k.admits(first.Add(pauseForTrial - 1)) {
 		t.Error("a second trial was admitted without a pause")
 	}
@@ -131,5 +132,48 @@ func TestATrialWhoseAnswerGoesOnKeepsNobodyWaiting(t *testing.T) {
 	k.succeeded()
 	if got := k.state(); got != Closed {
 		t.Errorf("the breaker is %s after a trial that went well", got)
+	}
+}
+
+// TestWhatBecomesOfOtherRequestsEndsNoTrial because requests that were sent before
+// the breaker opened end while one is under way.
+func TestWhatBecomesOfOtherRequestsEndsNoTrial(t *testing.T) {
+	at := time.Unix(1000, 0)
+	later := at.Add(pauseForTrial)
+	muchLater := later.Add(trialPauses * pauseForTrial)
+	for name, ends := range map[string]func(k *breaker, of trial){
+		"broken off by its client": func(k *breaker, of trial) { k.undecided(of) },
+		"failed":                   func(k *breaker, of trial) { k.failed(of, later) },
+		"answering":                func(k *breaker, of trial) { k.answering(of, later) },
+	} {
+		k := opened(at)
+		_, first := k.admit(later)
+		ends(k, 0)
+		if k.state() != HalfOpen || k.admits(later) || k.admits(later.Add(pauseForTrial)) {
+			t.Errorf("%s: a request of before has ended the trial", name)
+		}
+		_, second := k.admit(muchLater)
+		if second == 0 || second == first {
+			t.Fatalf("%s: trials %d and %d", name, first, second)
+		}
+		ends(k, first)
+		if k.state() != HalfOpen || k.admits(muchLater.Add(pauseForTrial)) {
+			t.Errorf("%s: the first trial, which nobody waits for any more, has ended the second one", name)
+		}
+	}
+}
+
+// TestWhatFailsLatePutsNoTrialOff however many requests were sent before the
+// breaker opened: the backend may be well by now.
+func TestWhatFailsLatePutsNoTrialOff(t *testing.T) {
+	at := time.Unix(1000, 0)
+	k := opened(at)
+	for i := range 100 {
+		if k.failed(0, at.Add(time.Duration(i)*pauseForTrial/100)) {
+			t.Error("it opened twice")
+		}
+	}
+	if !k.admits(at.Add(pauseForTrial)) {
+		t.Error("the trial was put off")
 	}
 }
