@@ -76,8 +76,11 @@ func (e *env) shadowOf(s api.Shadow) {
 	}
 	fmt.Fprintf(e.out, "  %s\n", stopText(s))
 	if l := s.Latency; l.Pairs > 0 {
-		fmt.Fprintf(e.out, "  latency: the service is %s (p50 %s and %s, p95 %s and %s)\n", latencyWords[l.Verdict],
-			ms(l.Service["p50"]), ms(l.Monolith["p50"]), ms(l.Service["p95"]), ms(l.Monolith["p95"]))
+		fmt.Fprintf(e.out, "  latency: the service is %s (p50 %s and %s, p95 %s and %s, p99 %s and %s)\n", latencyWords(l),
+			ms(l.Service["p50"]), ms(l.Monolith["p50"]), ms(l.Service["p95"]), ms(l.Monolith["p95"]), ms(l.Service["p99"]), ms(l.Monolith["p99"]))
+		for _, t := range l.Tails {
+			fmt.Fprintf(e.out, "    %s: %s; the service's is %s, the monolith's %s\n", t.Quantile, t.Verdict, span(t.Service), span(t.Monolith))
+		}
 	}
 }
 
@@ -87,8 +90,22 @@ var directions = map[string]string{
 	"isolated": "the monolith writes, the isolated store does as well",
 }
 
-var latencyWords = map[string]string{
-	"not slower": "not slower than it may be", "slower": "slower than it may be", "unsettled": "not yet known to be slower than it may be, or not to be",
+func latencyWords(l api.Latency) string {
+	switch l.Verdict {
+	case "slower":
+		return "slower than it may be at " + l.At
+	case "unsettled":
+		return "not yet known to be slower than it may be, or not to be, at " + l.At
+	}
+	return "not slower than it may be"
+}
+
+// span is between what a quantile lies.
+func span(s api.Span) string {
+	if s.UpTo == 0 {
+		return "above " + ms(s.Above)
+	}
+	return ms(s.Above) + " to " + ms(s.UpTo)
 }
 
 // ms is a number of milliseconds to three digits.

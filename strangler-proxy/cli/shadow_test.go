@@ -20,7 +20,8 @@ func mirrored(set ...func(*api.Shadow)) api.Shadows {
 		Route: "GET /invoices", Direction: "forward", Compared: 40, Matched: 38, Noise: 2, Incomparable: 3, Dropped: 1,
 		Reasons: map[string]int64{"state-skew": 3, "queue-full": 1},
 		Stop:    api.Stop{P0: 0.05, P1: 0.001, Alpha: 0.05, Missing: 20, Remaining: 90 * time.Second},
-		Latency: api.Latency{Pairs: 40, Verdict: "not slower", Monolith: map[string]float64{"p50": 2.4, "p95": 4.91}, Service: map[string]float64{"p50": 1.2, "p95": 2.1}},
+		Latency: api.Latency{Pairs: 40, Verdict: "not slower", Monolith: map[string]float64{"p50": 2.4, "p95": 4.91, "p99": 6}, Service: map[string]float64{"p50": 1.2, "p95": 2.1, "p99": 3},
+			Tails: []api.Tail{{Quantile: "p95", Verdict: "not slower", Monolith: api.Span{Above: 4.5, UpTo: 5.3}, Service: api.Span{Above: 2, UpTo: 2.3}}, {Quantile: "p99", Verdict: "unsettled", Monolith: api.Span{Above: 5}, Service: api.Span{Above: 2.5}}}},
 	}
 	for _, f := range set {
 		f(&s)
@@ -65,7 +66,7 @@ func TestShadowStatusSaysHowFarItIsAndExitsAccordingly(t *testing.T) {
 		"not enough": {mirrored(), api.ExitNotEnough, []string{
 			"GET /invoices (the monolith answers, the service is asked as well)",
 			"40 compared: 38 equal, 2 noise, 0 allowed, 0 unexplained", "3 incomparable, 1 dropped: 1 queue-full, 3 state-skew",
-			"not enough: 20 more without a difference over 1m30s more", "not slower than it may be (p50 1.2 ms and 2.4 ms, p95 2.1 ms and 4.91 ms)",
+			"not enough: 20 more without a difference over 1m30s more", "not slower than it may be (p50 1.2 ms and 2.4 ms, p95 2.1 ms and 4.91 ms, p99 3 ms and 6 ms)", "p95: not slower; the service's is 2 ms to 2.3 ms, the monolith's 4.5 ms to 5.3 ms", "p99: unsettled; the service's is above 2.5 ms",
 		}},
 		"enough":             {mirrored(enough), api.ExitYes, []string{"enough: fewer than 5 % differ, at 95 %"}},
 		"a difference":       {mirrored(enough, differs), api.ExitNo, []string{"no: strangler shadow differences lists what differs"}},

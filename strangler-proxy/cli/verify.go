@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,7 +148,7 @@ func (e *env) declared(name string) (*config.Config, *config.Capability, error) 
 	}
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return nil, nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
+		return nil, nil, api.NoCapability(name, cfg.Names())
 	}
 	return cfg, p, nil
 }

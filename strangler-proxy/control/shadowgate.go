@@ -91,8 +91,9 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 		return f
 	}
 	slow := latencyText(n.Latency, judged.Slower)
+	verdict, _ := n.Latency.Judge(judged.Slower)
 	if judged.Latency == config.LatencyGate {
-		switch n.Latency.Judge() {
+		switch verdict {
 		case shadow.Slower:
 			f.Verdict, f.Text, f.Command = api.Fail, agree+", but "+slow, "strangler shadow status "+capability
 			return f
@@ -103,7 +104,7 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 	}
 	f.Verdict, f.Command = api.Pass, ""
 	f.Text = fmt.Sprintf("%s, which is enough", agree)
-	if judged.Latency == config.LatencyWarn && n.Latency.Judge() == shadow.Slower {
+	if judged.Latency == config.LatencyWarn && verdict == shadow.Slower {
 		f.Text += "; " + slow
 	}
 	return f

@@ -32,7 +32,7 @@ func (c *Control) shadowOf(n shadow.Count) api.Shadow {
 			P0: n.Rule.P0, P1: n.Rule.P1, Alpha: n.Rule.Alpha, LogE: n.Test.LogE(n.Rule),
 			Missing: n.Test.Missing(n.Rule), Remaining: n.Test.Remaining(n.Rule), Enough: n.Enough(),
 		},
-		Latency: latencyOf(n.Latency),
+		Latency: latencyOf(n.Latency, c.slower(n)),
 	}
 	for why, times := range n.Reasons {
 		out.Reasons[string(why)] = times
@@ -47,10 +47,27 @@ func (c *Control) shadowOf(n shadow.Count) api.Shadow {
 	return out
 }
 
-func latencyOf(l shadow.Latency) api.Latency {
-	out := api.Latency{Pairs: l.Pairs, Slower: l.Slower, Verdict: string(l.Judge())}
+// slower is by which share the service may be slower on a route; what is not
+// declared any more is judged like what says nothing.
+func (c *Control) slower(n shadow.Count) float64 {
+	cfg := c.config()
+	if p, ok := cfg.Capability(n.Capability); ok {
+		return p.Mirroring(n.Route).Slower
+	}
+	return cfg.Shadow.Slower
+}
+
+func latencyOf(l shadow.Latency, slower float64) api.Latency {
+	verdict, at := l.Judge(slower)
+	out := api.Latency{Pairs: l.Pairs, Slower: l.Slower, Verdict: string(verdict), At: quantile(at), Typical: string(l.Typical())}
 	if l.Pairs == 0 {
 		return out
+	}
+	for _, q := range shadow.Tails {
+		t := l.Tail(q, slower)
+		out.Tails = append(out.Tails, api.Tail{
+			Quantile: quantile(q), Verdict: string(t.Judgement), Monolith: spanOf(t.Monolith), Service: spanOf(t.Service),
+		})
 	}
 	out.Monolith, out.Service = map[string]float64{}, map[string]float64{}
 	for name, q := range map[string]float64{"p50": 0.5, "p95": 0.95, "p99": 0.99} {
@@ -58,6 +75,13 @@ func latencyOf(l shadow.Latency) api.Latency {
 		out.Service[name] = milliseconds(l.Service.Quantile(q))
 	}
 	return out
+}
+
+// quantile is how a quantile is called.
+func quantile(q float64) string { return fmt.Sprintf("p%.4g", q*100) }
+
+func spanOf(s shadow.Span) api.Span {
+	return api.Span{Above: milliseconds(s.Above), UpTo: milliseconds(s.UpTo)}
 }
 
 // milliseconds is a duration to the microsecond.
@@ -68,7 +92,7 @@ func (c *Control) Shadows(ctx context.Context, name string) (api.Shadows, error)
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return api.Shadows{}, unknownCapability(cfg, name)
+		return api.Shadows{}, api.NoCapability(name, cfg.Names())
 	}
 	out := api.Shadows{Capability: name, Routes: c.shadows(name), Calibration: c.calibration(ctx, p)}
 	c.mu.Lock()
@@ -93,13 +117,21 @@ func brief(d time.Duration) string {
 	return d.Round(time.Microsecond).String()
 }
 
-// latencyText says how the sides' latencies compare.
+// latencyText says how the sides' latencies compare, and at which quantile that
+// shows.
 func latencyText(l shadow.Latency, slower float64) string {
-	text := map[shadow.Judgement]string{
-		shadow.NotSlower: "the service is not slower than the monolith by more than %s",
-		shadow.Slower:    "the service is slower than the monolith by more than %s",
-		shadow.Unsettled: "it is not settled whether the service is slower than the monolith by more than %s",
-	}[l.Judge()]
-	return fmt.Sprintf(text+" (p50 %s and %s, p95 %s and %s)", fmt.Sprintf("%.4g %%", slower*100),
-		brief(l.Service.Quantile(0.5)), brief(l.Monolith.Quantile(0.5)), brief(l.Service.Quantile(0.95)), brief(l.Monolith.Quantile(0.95)))
+	verdict, at := l.Judge(slower)
+	by, where := fmt.Sprintf("%.4g %%", slower*100), quantile(at)
+	text := fmt.Sprintf("the service is not slower than the monolith by more than %s, at p50 nor p95", by)
+	switch verdict {
+	case shadow.Slower:
+		text = fmt.Sprintf("the service is slower than the monolith by more than %s at %s", by, where)
+	case shadow.Unsettled:
+		text = fmt.Sprintf("it is not settled whether the service is slower than the monolith by more than %s at %s", by, where)
+	}
+	var parts []string
+	for _, q := range append([]float64{0.5}, shadow.Tails[:]...) {
+		parts = append(parts, fmt.Sprintf("%s %s and %s", quantile(q), brief(l.Service.Quantile(q)), brief(l.Monolith.Quantile(q))))
+	}
+	return text + " (" + strings.Join(parts, ", ") + ")"
 }

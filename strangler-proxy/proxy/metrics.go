@@ -7,13 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stranglerfig/migrations/change"
-	"stranglerfig/strangler-proxy/route"
 )
 
 // Metrics are the proxy's numbers, for Prometheus.
 type Metrics struct {
-	requests  *prometheus.CounterVec
+	answered  *answered
 	seconds   *prometheus.HistogramVec
+	took      [len(sides)]atomic.Pointer[prometheus.Observer] // seconds of each side
 	held      prometheus.Histogram
 	fallbacks *prometheus.CounterVec
 	failures  *prometheus.CounterVec
@@ -25,9 +25,7 @@ type Metrics struct {
 // NewMetrics registers the proxy's numbers.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "strangler_requests_total", Help: "Requests answered, by declared route, side and class of status.",
-		}, []string{"route", "owner", "status"}),
+		answered: newAnswered(),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "strangler_request_seconds", Help: "Time to answer, including time held.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -52,52 +50,23 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "strangler_access_log_dropped_total", Help: "Lines of the access log that could not be written.",
 		}),
 	}
-	r.MustRegister(m.requests, m.seconds, m.held, m.fallbacks, m.failures, m.refused, m.epoch, m.unlogged)
+	r.MustRegister(m.answered, m.seconds, m.held, m.fallbacks, m.failures, m.refused, m.epoch, m.unlogged)
 	return m
 }
 
 // Refused counts a request that the proxy itself refused.
 func (p *Proxy) Refused(reason string) { p.o.Metrics.refused.WithLabelValues(reason).Inc() }
 
-// counters are a route's numbers, found once: looking them up by their labels
-// for every request would cost more than routing it.
-type counters struct {
-	name  string
-	sides [3]side
-}
-
-// side is a route's numbers for requests that one side answered, or nobody.
-type side struct {
-	classes [6]atomic.Pointer[prometheus.Counter] // of status
-	seconds atomic.Pointer[prometheus.Observer]
-}
-
-func sideIndex(s change.Side) int {
-	switch s {
-	case change.Monolith:
-		return 1
-	case change.Service:
-		return 2
-	}
-	return 0
-}
-
 // count counts an answered request.
 func (m *Metrics) count(c *counters, s change.Side, status int, took time.Duration) {
-	numbers, class := &c.sides[sideIndex(s)], min(status/100, 5)
-	counter := numbers.classes[class].Load()
-	if counter == nil {
-		found := m.requests.WithLabelValues(c.name, string(s), string(rune('0'+class))+"xx")
-		counter = &found
-		numbers.classes[class].Store(counter)
-	}
-	seconds := numbers.seconds.Load()
+	side := sideIndex(s)
+	c.sides[side][min(status/100, classes-1)].Add(1)
+	seconds := m.took[side].Load()
 	if seconds == nil {
 		found := m.seconds.WithLabelValues(string(s))
 		seconds = &found
-		numbers.seconds.Store(seconds)
+		m.took[side].Store(seconds)
 	}
-	(*counter).Inc()
 	(*seconds).Observe(took.Seconds())
 }
 
@@ -136,33 +105,4 @@ func (p *Proxy) account(f *flight) {
 	if p.o.Log != nil {
 		p.o.Log.note(f, status, took)
 	}
-}
-
-// countersOf returns the numbers of a table's routes, those of routes that were
-// there before being kept.
-func countersOf(t *route.Table, before *obeyed) []*counters {
-	var had []*counters
-	if before != nil {
-		had = before.counters
-	}
-	var known map[string]*counters // made for the first route that has another place now
-	all := make([]*counters, 0, len(had))
-	for i, r := range t.Routes() {
-		if i < len(had) && had[i].name == r.ID {
-			all = append(all, had[i])
-			continue
-		}
-		if known == nil {
-			known = make(map[string]*counters, len(had))
-			for _, c := range had {
-				known[c.name] = c
-			}
-		}
-		c := known[r.ID]
-		if c == nil {
-			c = &counters{name: r.ID}
-		}
-		all = append(all, c)
-	}
-	return all
 }

@@ -168,22 +168,25 @@ func (s *search) step(p place, behind int, left string) *Route {
 // first picks the first of the routes at the end of a path that meets the
 // request: they stand in the order of precedence.
 func (s *search) first(at int32) *Route {
+	if at != none && s.routes[at].fan != 0 && s.passed == nil {
+		return s.among(&s.fanned[s.routes[at].fan-1])
+	}
 	for at != none {
 		r := &s.routes[at]
-		if takes(r.method, s.request.Method) {
-			if len(r.predicates) == 0 {
-				return r
-			}
-			if s.holds(r) {
-				return r
-			}
-			if s.doubt != nil {
-				return nil
-			}
+		if s.meet(r) {
+			return r
+		}
+		if s.doubt != nil {
+			return nil
 		}
 		at = r.next
 	}
 	return nil
+}
+
+// meet reports whether a route meets the request, whose path it has.
+func (s *search) meet(r *Route) bool {
+	return takes(r.method, s.request.Method) && (len(r.predicates) == 0 || s.holds(r))
 }
 
 // takes reports whether a route of a method meets requests of another.

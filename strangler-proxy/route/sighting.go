@@ -70,36 +70,16 @@ const (
 
 // judge looks for what the predicate asks for.
 func (p *predicate) judge(q *Request) answer {
-	seen := sighting{want: p}
-	switch p.of {
-	case query:
-		if p.equal && p.isAbsent(q.Query) {
-			return no
-		}
-		seen.query(q.Query)
-	case header:
-		if q.Header == nil {
-			break
-		}
-		for i := range q.Header.Fields() {
-			seen.field(q.Header.Field(i))
-		}
-	case cookie:
-		if q.Header == nil {
-			break
-		}
-		for i := range q.Header.Fields() {
-			if name, value := q.Header.Field(i); same(name, "cookie") {
-				seen.cookies(value)
-			}
-		}
+	if p.of == query && p.equal && p.isAbsent(q.Query) {
+		return no
 	}
+	seen := sighting{want: p}
+	seen.look(q)
 	return seen.verdict()
 }
 
 // isAbsent reports whether no parameter of a query can have the value that is
-// asked for, which is quickly seen where nothing is escaped. Of many routes of
-// one path that ask the same name for different values most are passed over so.
+// asked for, which is quickly seen where nothing is escaped.
 func (p *predicate) isAbsent(query string) bool {
 	return !strings.Contains(query, p.value) && strings.IndexByte(query, '%') < 0
 }
@@ -111,6 +91,28 @@ type sighting struct {
 	vague int // times that some do
 	exact int // of the clear ones those whose value every server takes for the one asked for
 	alike int // times that some server takes the value for the one asked for
+	// into is where whatever some server takes for a value of the name is looked
+	// up, when no single value is asked for; nil otherwise.
+	into *candidates
+}
+
+// look looks at a request.
+func (s *sighting) look(q *Request) {
+	switch {
+	case s.want.of == query:
+		s.query(q.Query)
+	case q.Header == nil:
+	case s.want.of == header:
+		for i := range q.Header.Fields() {
+			s.field(q.Header.Field(i))
+		}
+	default:
+		for i := range q.Header.Fields() {
+			if name, value := q.Header.Field(i); same(name, "cookie") {
+				s.cookies(value)
+			}
+		}
+	}
 }
 
 func (s *sighting) verdict() answer {
@@ -155,7 +157,12 @@ func (s *sighting) field(name, value string) {
 			return
 		}
 	}
-	s.note(clear, strings.Trim(value, " \t") == s.want.value, false)
+	value = strings.Trim(value, " \t")
+	if s.into != nil {
+		s.into.value(value)
+		return
+	}
+	s.note(clear, value == s.want.value, false)
 }
 
 // cookies looks at the value of a Cookie field. Old servers take a comma for the
@@ -188,7 +195,14 @@ func (s *sighting) cookie(text string, clear bool) {
 	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
 		bare = value[1 : n-1]
 	}
-	alike, _ := decodesTo(strings.Trim(value, "\" \t"), s.want.value)
+	inner := strings.Trim(value, "\" \t")
+	if s.into != nil {
+		s.into.value(value)
+		s.into.value(bare)
+		s.into.escaped(inner)
+		return
+	}
+	alike, _ := decodesTo(inner, s.want.value)
 	s.note(clear && named && ordinary(bare), value == s.want.value, bare == s.want.value || alike)
 }
 
@@ -223,6 +237,10 @@ func (s *sighting) parameter(text string, clear bool) {
 	name, value, _ := strings.Cut(text, "=")
 	exact, alike := namesParameter(name, s.want.name)
 	if !exact && !alike {
+		return
+	}
+	if s.into != nil {
+		s.into.escaped(value)
 		return
 	}
 	equal, broken := decodesTo(value, s.want.value)

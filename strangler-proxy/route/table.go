@@ -21,6 +21,7 @@ type Route struct {
 	// What every request touches stands together.
 	place      int32 // among the routes of its table
 	next       int32 // the route to look at after this one, where a path ends; of a table only
+	fan        int32 // from 1 on, of the routes of this path, if this is the first of them; 0: they are not filed
 	method     string
 	owned      string // see ownedBy; "" outside of a table
 	predicates []predicate
@@ -158,11 +159,13 @@ type Table struct {
 	nodes    []node
 	edges    []edge // by hash; as many as a power of two, at most half of them taken
 	seed     maphash.Seed
-	text     string  // the literals, see [tree.write]
-	routes   []Route // in the order they were declared
-	asks     bool    // some route has predicates
-	depth    int     // segments of the longest route
-	slashed  bool    // some route meets paths that end with a slash
+	text     string   // the literals, see [tree.write]
+	routes   []Route  // in the order they were declared
+	asks     bool     // some route has predicates
+	fanned   []fan    // of paths with many routes that ask for values
+	writing  []string // see [Table.Writing]
+	depth    int      // segments of the longest route
+	slashed  bool     // some route meets paths that end with a slash
 }
 
 // node is a place where routes part.

@@ -109,7 +109,7 @@ func heap() int64 {
 
 func TestAServiceThatTakesLongerIsTold(t *testing.T) {
 	var l shadow.Latency
-	if l.Judge() != shadow.Unsettled {
+	if l.Typical() != shadow.Unsettled {
 		t.Error("nothing was timed, and it is settled")
 	}
 	pairs := func(n int, monolith, service time.Duration) shadow.Latency {
@@ -132,7 +132,7 @@ func TestAServiceThatTakesLongerIsTold(t *testing.T) {
 		{8, ms / 10, 2 * ms, shadow.NotSlower}, // twenty times as long, and nobody notices
 	} {
 		l := pairs(c.n, c.monolith, c.service)
-		if got := l.Judge(); got != c.want {
+		if got := l.Typical(); got != c.want {
 			t.Errorf("%d pairs of %s and %s: %s, want %s", c.n, c.monolith, c.service, got, c.want)
 		}
 	}

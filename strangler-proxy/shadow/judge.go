@@ -35,9 +35,10 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	if back {
 		other = monolith
 	}
+	begun := time.Now()
 	got, took, err := s.ask(other, x, span)
 	if err != nil {
-		return incomparable(reasonOf(err))
+		return unanswered(reasonOf(err), back, x.Took, time.Since(begun))
 	}
 	if !back {
 		s.lags.note(max(time.Since(x.At)-took-x.Took, 1))
@@ -63,6 +64,21 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	}
 	if back && !s.o.Follows(capability) {
 		return incomparable(Behind) // the monolith's tables may have been retired meanwhile
+	}
+	return f
+}
+
+// unanswered is a request that the other side did not answer. One that took too
+// long is no comparison, but it took at least so long: left out, a service that
+// hangs would have no slow answers.
+func unanswered(why Reason, back bool, answered, waited time.Duration) finding {
+	f := incomparable(why)
+	switch {
+	case why != TimedOut:
+	case back:
+		f.monolith, f.service = waited, answered
+	default:
+		f.monolith, f.service = answered, waited
 	}
 	return f
 }

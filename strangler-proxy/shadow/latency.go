@@ -45,10 +45,10 @@ const (
 	Unsettled Judgement = "unsettled" // too few pairs, or as often slower as not
 )
 
-// Judge says whether the service is slower than the margin allows in half of
+// Typical says whether the service is slower than the margin allows in half of
 // the pairs or more. It may be asked after every pair, and is wrong in one of
 // twenty cases at most, either way.
-func (l *Latency) Judge() Judgement {
+func (l *Latency) Typical() Judgement {
 	within := sequential.Test{Weight: float64(l.Pairs - l.Slower), Mismatches: l.Slower}
 	beyond := sequential.Test{Weight: float64(l.Slower), Mismatches: l.Pairs - l.Slower}
 	switch {
@@ -90,7 +90,7 @@ func (d *durations) Quantile(q float64) time.Duration {
 	rank, seen := int64(math.Ceil(q*float64(all))), int64(0)
 	for class, n := range d {
 		if seen += n; seen >= rank {
-			return time.Duration(float64(shortest) * math.Exp2(float64(class)/8))
+			return upper(class)
 		}
 	}
 	return 0

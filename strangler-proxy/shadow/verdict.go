@@ -61,7 +61,7 @@ type finding struct {
 	// mismatch.
 	expected, actual compare.Message
 	// monolith and service are how long the sides took; 0 where one of them gave
-	// no answer.
+	// no answer, unless it was waited for in vain.
 	monolith, service time.Duration
 }
 

@@ -4,6 +4,9 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"stranglerfig/migrations/change"
@@ -313,6 +316,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Text }
+
+// NoCapability is the error of a name that no capability has.
+func NoCapability(name string, declared []string) *Error {
+	hint := "strangler.yaml declares none yet; the README shows a first one"
+	if len(declared) > 0 {
+		hint = "declared are: " + strings.Join(slices.Sorted(slices.Values(declared)), ", ")
+	}
+	return &Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: hint, Code: ExitNo}
+}
 
 // Exit codes of every verb.
 const (

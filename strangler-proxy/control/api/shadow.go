@@ -36,10 +36,27 @@ type Stop struct {
 // milliseconds.
 type Latency struct {
 	Pairs    int64              `json:"pairs"`
-	Slower   int64              `json:"slower"` // pairs in which the service took longer than it may
-	Verdict  string             `json:"verdict"`
+	Slower   int64              `json:"slower"`  // pairs in which the service took longer than it may
+	Verdict  string             `json:"verdict"` // not slower, slower or unsettled: of Typical and Tails together
+	At       string             `json:"at"`      // the quantile at which that shows
+	Typical  string             `json:"typical"` // the verdict on half of the pairs
+	Tails    []Tail             `json:"tails,omitempty"`
 	Monolith map[string]float64 `json:"monolith,omitempty"` // p50, p95, p99
 	Service  map[string]float64 `json:"service,omitempty"`
+}
+
+// Tail is the verdict on a quantile of each side's own answers.
+type Tail struct {
+	Quantile string `json:"quantile"` // p95 or p99
+	Verdict  string `json:"verdict"`
+	Monolith Span   `json:"monolith"`
+	Service  Span   `json:"service"`
+}
+
+// Span is between what a quantile lies, in milliseconds.
+type Span struct {
+	Above float64 `json:"above"`
+	UpTo  float64 `json:"up_to,omitempty"` // 0 where no bound is known yet
 }
 
 // Difference is one distinct difference with an example, without secrets.
