@@ -51,7 +51,7 @@ func (p *Pair) Effects(ctx context.Context) ([]Difference, error) {
 			p.rows[t.To] += int64(written)
 		}
 		for _, pair := range pairs {
-			all = append(all, p.compare(t, pair[0], pair[1])...)
+			all = append(all, p.ids.compare(t, pair[0], pair[1])...)
 		}
 		for _, w := range left {
 			all = append(all, Difference{Table: t.To, Key: mapping.EncodeKey(w.key), Kind: "missing", Monolith: shown(t, w)})
@@ -106,7 +106,8 @@ func (p *Pair) match(table int, ours, theirs []written) (pairs [][2]written, lef
 	return pairs, left, more
 }
 
-func (p *Pair) compare(t *mapping.Table, ours, theirs written) []Difference {
+// compare tells two rows apart that stand for each other.
+func (i *ids) compare(t *mapping.Table, ours, theirs written) []Difference {
 	key := mapping.EncodeKey(ours.key)
 	if (ours.row == nil) != (theirs.row == nil) {
 		return []Difference{{Table: t.To, Key: key, Kind: "deleted", Monolith: shown(t, ours), Service: shown(t, theirs)}}
@@ -117,7 +118,7 @@ func (p *Pair) compare(t *mapping.Table, ours, theirs written) []Difference {
 			break
 		}
 		a, b := ours.row[n], theirs.row[n]
-		if !p.ids.alike(a.String(), b.String()) {
+		if !i.alike(a.String(), b.String()) {
 			all = append(all, Difference{Table: t.To, Key: key, Kind: "different", Column: column.To, Monolith: a.String(), Service: b.String()})
 		}
 	}
@@ -137,8 +138,15 @@ func shown(t *mapping.Table, w written) string {
 
 // ids are the keys of both sides that stand for each other.
 type ids struct {
-	keys []map[string]change.Key // by table: the monolith's to the service's
-	text map[string]map[string]bool
+	keys  []map[string]change.Key // by table: the monolith's to the service's
+	text  map[string]map[string]bool
+	older *ids // what was learned before these; nil where nothing was
+}
+
+// stand reports whether a key of the service's stands for one of the monolith's,
+// as texts.
+func (i *ids) stand(ours, theirs string) bool {
+	return i.text[ours][theirs] || i.older != nil && i.older.stand(ours, theirs)
 }
 
 func newIDs(plan *mapping.Plan) *ids {
@@ -174,7 +182,7 @@ var digits = regexp.MustCompile(`\d+`)
 // for keys that stand for each other and for moments, also within a text or a
 // JSON document.
 func (i *ids) alike(a, b string) bool {
-	if a == b || i.text[a][b] {
+	if a == b || i.stand(a, b) {
 		return true
 	}
 	var x, y any
@@ -236,7 +244,7 @@ func (i *ids) alikeText(a, b string) bool {
 	ours, theirs := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
 	for n := range ours {
 		x, y := strings.TrimLeft(ours[n], "0"), strings.TrimLeft(theirs[n], "0")
-		if ours[n] != theirs[n] && !i.text[x][y] {
+		if ours[n] != theirs[n] && !i.stand(x, y) {
 			return false
 		}
 	}
