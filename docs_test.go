@@ -196,6 +196,7 @@ capabilities:
     nobody: x
     service: {url: http://a, nobody: x}
     canary: {nobody: x}
+    copy: {nobody: x}
     routes: {GET /a: {owner: monolith, shadow: {nobody: x}, nobody: x}}
     shadow: {nobody: x}
     data:
