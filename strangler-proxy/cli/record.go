@@ -58,12 +58,13 @@ The tape stays in the state's folder: strangler contract distill makes another c
 	return cmd
 }
 
-// unwritten refuses to overwrite a contract: people edit them.
+// unwritten refuses to overwrite a contract: people edit them. It also refuses a
+// file that could not be written.
 func unwritten(out string) error {
 	if _, err := os.Stat(out); err == nil {
 		return &api.Error{Text: out + " exists already", Hint: "name another file with --out, or move that one away", Code: api.ExitNo}
 	}
-	return nil
+	return destinations([2]string{"--out", out})
 }
 
 // recorded saves what was recorded and says what it was made of.
@@ -168,11 +169,8 @@ func (e *env) distill(tapes []string, f distillFlags) error {
 	damaged := 0
 	for _, path := range tapes {
 		more, broken, err := tape.Load(path)
-		if errors.Is(err, os.ErrNotExist) {
-			return &api.Error{Text: err.Error(), Hint: "tapes are in the folder tapes of the state's", Code: api.ExitNo}
-		}
 		if err != nil {
-			return err
+			return &api.Error{Text: err.Error(), Hint: "tapes are in the folder tapes of the state's", Code: api.ExitNo}
 		}
 		exchanges, damaged = append(exchanges, more...), damaged+broken
 	}

@@ -64,6 +64,9 @@ that, with databases of their own:
 }
 
 func (e *env) verifyContract(ctx context.Context, capability string, f verifyFlags) error {
+	if err := f.destinations(); err != nil {
+		return err
+	}
 	cfg, p, err := e.declared(capability)
 	if err != nil {
 		return err
@@ -119,9 +122,14 @@ func (e *env) declared(name string) (*config.Config, *config.Capability, error) 
 	}
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return nil, nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
+		return nil, nil, unknown(cfg, name)
 	}
 	return cfg, p, nil
+}
+
+// unknown is the error of a capability that no config declares.
+func unknown(cfg *config.Config, name string) error {
+	return &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
 }
 
 // contractOf reads the contract that a capability declares, or another one.
