@@ -85,7 +85,7 @@ func (c *compiler) problem(line int, where, text, hint string) {
 func (c *compiler) table(s TableSpec) *Table {
 	t := &Table{From: s.From, To: s.To}
 	if s.From == "" {
-		c.problem(s.Line, s.To, "from is missing", "from: <the monolith's table>")
+		c.problem(s.Line, s.To, "from is missing", "from: <the monolith's table>; data: names the tables of the service, each with from:, key: and columns:")
 	}
 	seenTo, seenFrom := map[string]bool{}, map[string]bool{}
 	for _, col := range s.Columns {

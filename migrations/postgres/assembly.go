@@ -35,12 +35,11 @@ const (
 	mostBytes   = 256 << 20
 )
 
-// logged is a change as the log has it. Its row may lack values that the log
-// does not repeat.
+// logged is a change as the log has it.
 type logged struct {
 	change.Change
 	id     string // of table and key
-	absent bool
+	absent []int  // columns whose values the log does not repeat
 }
 
 // streamed is a table as the log describes it.
@@ -194,7 +193,7 @@ func (f *feed) put(relation uint32, old, row []wireValue) {
 			return
 		}
 		if mapping.EncodeKey(before) != mapping.EncodeKey(key) {
-			f.add(change.Change{Table: s.table, Kind: change.Delete, Key: before}, false)
+			f.add(change.Change{Table: s.table, Kind: change.Delete, Key: before}, nil)
 		}
 	}
 	f.add(change.Change{Table: s.table, Kind: change.Put, Key: key, Row: values}, absent)
@@ -210,10 +209,10 @@ func (f *feed) remove(relation uint32, old []wireValue) {
 		f.fail(err)
 		return
 	}
-	f.add(change.Change{Table: s.table, Kind: change.Delete, Key: key}, false)
+	f.add(change.Change{Table: s.table, Kind: change.Delete, Key: key}, nil)
 }
 
-func (f *feed) add(c change.Change, absent bool) {
+func (f *feed) add(c change.Change, absent []int) {
 	for _, v := range c.Row {
 		f.open.bytes += len(v.Text())
 	}
@@ -229,16 +228,18 @@ func (f *feed) add(c change.Change, absent bool) {
 // rowID identifies a row by its table and key.
 func rowID(table int, key change.Key) string { return strconv.Itoa(table) + mapping.EncodeKey(key) }
 
-// row decodes the mapped columns of a tuple, and reports whether some are
-// absent from it.
-func (f *feed) row(s *streamed, tuple []wireValue) (row change.Row, absent bool, err error) {
+// row decodes the mapped columns of a tuple, and lists those that are absent
+// from it.
+func (f *feed) row(s *streamed, tuple []wireValue) (row change.Row, absent []int, err error) {
 	t := f.layouts[s.table].table
 	row = make(change.Row, len(s.columns))
 	for i, at := range s.columns {
 		if row[i], err = s.value(tuple, at); err != nil {
-			return nil, false, valueError(t.Name, t.Columns[i], err)
+			return nil, nil, valueError(t.Name, t.Columns[i], err)
 		}
-		absent = absent || tuple[at].absent
+		if tuple[at].absent {
+			absent = append(absent, i)
+		}
 	}
 	return row, absent, nil
 }

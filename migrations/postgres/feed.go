@@ -293,10 +293,14 @@ func (f *feed) batch(from change.Position, limit int) (change.Batch, []logged, e
 	return b, latest(changes), nil
 }
 
-// latest keeps the last change of each key, in the order of the log.
+// latest keeps the last change of each key, in the order of the log. What its
+// row lacks is taken from the change before, as far as that has it.
 func latest(changes []logged) []logged {
 	last := make(map[string]int, len(changes))
 	for i, c := range changes {
+		if before, ok := last[c.id]; ok && len(c.absent) > 0 && changes[before].Kind == change.Put {
+			changes[i] = c.completed(changes[before].Row, changes[before].absent)
+		}
 		last[c.id] = i
 	}
 	kept := make([]logged, 0, len(last))
@@ -306,6 +310,21 @@ func latest(changes []logged) []logged {
 		}
 	}
 	return kept
+}
+
+// completed is the change with absent values taken from another version of its
+// row, which may lack some itself. The window keeps the row as the log has it.
+func (c logged) completed(from change.Row, lacks []int) logged {
+	row, absent := slices.Clone(c.Row), []int(nil)
+	for _, i := range c.absent {
+		if slices.Contains(lacks, i) {
+			absent = append(absent, i)
+		} else {
+			row[i] = from[i]
+		}
+	}
+	c.Row, c.absent = row, absent
+	return c
 }
 
 // forget lets go of what was acknowledged.

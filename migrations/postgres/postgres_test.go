@@ -312,28 +312,6 @@ func TestValuesOfAnotherDatabaseAreTakenAsTheColumnsType(t *testing.T) {
 	}
 }
 
-// TestALargeValueThatDidNotChangeArrives, though the log does not repeat it.
-func TestALargeValueThatDidNotChangeArrives(t *testing.T) {
-	const schema = "CREATE TABLE x (id int PRIMARY KEY, n int, big text); ALTER TABLE x ALTER big SET STORAGE EXTERNAL"
-	table := change.Table{Name: "x", Columns: []string{"id", "n", "big"}, Key: []int{0}}
-	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
-	exec(t, leader.app, "INSERT INTO x SELECT i, 1, repeat(i::text, 10000) FROM generate_series(1, 5) AS i")
-	from := leader.head()
-	exec(t, leader.app, "UPDATE x SET n = 2")
-	exec(t, leader.app, "UPDATE x SET id = 10 WHERE id = 1")
-	exec(t, leader.app, "DELETE FROM x WHERE id = 2")
-	exec(t, leader.app, "BEGIN; INSERT INTO x VALUES (20, 1, repeat('y', 10000)); UPDATE x SET n = 2 WHERE id = 20; UPDATE x SET id = 21 WHERE id = 20; COMMIT")
-	b, err := leader.db.Read(t.Context(), from, 100)
-	must(t, err)
-	for _, c := range b.Changes {
-		if c.Kind == change.Put && len(c.Row[2].Text()) != 10000 {
-			t.Errorf("key %s has %d letters", change.KeyString(c.Key), len(c.Row[2].Text()))
-		}
-	}
-	follower.follow(leader)
-	expectSame(t, leader, follower, "x")
-}
-
 // TestPartitionsAreFollowedAndFencedOneByOne, those too that came later.
 func TestPartitionsAreFollowedAndFencedOneByOne(t *testing.T) {
 	const schema = `CREATE TABLE p (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);

@@ -87,9 +87,9 @@ func (db *DB) poke(ctx context.Context, s *session) error {
 	return err
 }
 
-// Read returns changes after a position. A row whose large values the log does
-// not repeat is read from the table as it is now: what was changed since is
-// still to come, so the follower converges.
+// Read returns changes after a position, each row as it was at the end of the
+// batch. Large values that the log does not repeat are read from the table as they
+// are now: what was changed since is still to come, so the follower converges.
 func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
 	var end int64
 	brief, cancel := context.WithTimeout(ctx, answerWait)
@@ -114,11 +114,13 @@ func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change
 	return b, err
 }
 
-// complete reads the rows from which values are absent.
+// complete reads the values that are absent, and those alone: a row as it is now
+// may hold a unique value that at the end of the batch was still another row's,
+// and the follower could not store both.
 func (db *DB) complete(ctx context.Context, changes []logged) ([]change.Change, error) {
 	wanted := map[int][]change.Key{}
 	for _, c := range changes {
-		if c.absent {
+		if len(c.absent) > 0 {
 			wanted[c.Table] = append(wanted[c.Table], c.Key)
 		}
 	}
@@ -128,10 +130,13 @@ func (db *DB) complete(ctx context.Context, changes []logged) ([]change.Change, 
 	}
 	var all []change.Change
 	for _, c := range changes {
-		if c.absent {
-			c.Row, present[c.Table] = present[c.Table][0], present[c.Table][1:]
-			if c.Row == nil { // it is gone by now, and a later change says so
-				c.Kind = change.Delete
+		if len(c.absent) > 0 {
+			now := present[c.Table][0]
+			present[c.Table] = present[c.Table][1:]
+			if now != nil {
+				c = c.completed(now, nil)
+			} else { // it is gone, and a later change says so
+				c.Kind, c.Row = change.Delete, nil
 			}
 		}
 		all = append(all, c.Change)

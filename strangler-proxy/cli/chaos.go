@@ -112,7 +112,9 @@ func (e *env) experiment(ctx context.Context, file string) (chaos.Report, error)
 	}
 	p, ok := cfg.Capability(x.Capability)
 	if !ok {
-		return chaos.Report{}, &api.Error{Text: fmt.Sprintf("%s: capability %q is not declared", file, x.Capability), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
+		unknown := api.NoCapability(x.Capability, cfg.Names())
+		unknown.Text = file + ": " + unknown.Text
+		return chaos.Report{}, unknown
 	}
 	var s api.Status
 	if err := client.Get(ctx, "/v1/status", &s); err != nil {

@@ -114,7 +114,7 @@ func explainError(err error, path string) *api.Error {
 		return &api.Error{Text: err.Error(), Hint: "start it: strangler serve -c " + path, Code: api.ExitFailed}
 	case errors.Is(err, os.ErrNotExist) && strings.Contains(err.Error(), "read the config"):
 		return &api.Error{Text: err.Error(), Hint: "name the file with -c, or write a first one: strangler init --monolith URL", Code: api.ExitFailed}
-	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown flag"), strings.HasPrefix(err.Error(), "invalid argument"), strings.Contains(err.Error(), "arg(s)"), strings.HasPrefix(err.Error(), "required flag"):
+	case strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "unknown flag"), strings.HasPrefix(err.Error(), "invalid argument"), strings.HasPrefix(err.Error(), "required flag"):
 		return &api.Error{Text: err.Error(), Hint: "strangler help", Code: api.ExitNo}
 	}
 	return &api.Error{Text: err.Error(), Code: api.ExitFailed}
@@ -188,12 +188,28 @@ func group(name, short string) *cobra.Command {
 
 // verb makes a command whose errors end in hints.
 func verb(use, short, long string, args cobra.PositionalArgs, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
-	return &cobra.Command{Use: use, Short: short, Long: long, RunE: run, Args: func(cmd *cobra.Command, given []string) error {
-		if err := args(cmd, given); err != nil {
-			return &api.Error{Text: err.Error(), Hint: "usage: " + cmd.UseLine(), Code: api.ExitNo}
+	return &cobra.Command{Use: use, Short: short, Long: long, Args: takes(use, args), RunE: run}
+}
+
+// takes says what a verb takes where it was given something else.
+func takes(use string, args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if args(cmd, given) == nil {
+			return nil
 		}
-		return nil
-	}}
+		_, wanted, ok := strings.Cut(use, " ")
+		if !ok {
+			wanted = "no arguments"
+		}
+		got := "none"
+		if len(given) > 0 {
+			got = fmt.Sprintf("%q", given)
+		}
+		return &api.Error{
+			Text: fmt.Sprintf("%s takes %s, and was given %s", cmd.CommandPath(), wanted, got),
+			Hint: "what has spaces in it needs quotes; " + cmd.CommandPath() + " --help", Code: api.ExitNo,
+		}
+	}
 }
 
 // parsed are the ways in which flags' values are refused by what reads them, and

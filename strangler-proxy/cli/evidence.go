@@ -48,7 +48,7 @@ func (e *env) evidenceListVerb() *cobra.Command {
 				return err
 			}
 			if _, declared := cfg.Capability(filter.Capability); len(all) == 0 && len(args) == 1 && !declared {
-				return unknown(cfg, filter.Capability)
+				return api.NoCapability(filter.Capability, cfg.Names())
 			}
 			if e.json {
 				e.print(all)
@@ -146,7 +146,7 @@ func (e *env) pack(ctx context.Context, cfg *config.Config, capability, out stri
 		Kept: func(digest string) string { return control.KeptContract(cfg, digest) },
 	})
 	if _, declared := cfg.Capability(capability); errors.Is(err, evidence.ErrNoCutover) && !declared {
-		return unknown(cfg, capability)
+		return api.NoCapability(capability, cfg.Names())
 	}
 	if errors.Is(err, evidence.ErrNoCutover) {
 		return &api.Error{Text: err.Error(), Hint: "strangler can-cutover " + capability + " says what it would need", Code: api.ExitNotEnough}

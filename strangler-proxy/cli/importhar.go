@@ -90,7 +90,7 @@ func (f importFlags) chooser(cfg *config.Config) (*chooser, error) {
 	if f.capability != "" {
 		p, ok := cfg.Capability(f.capability)
 		if !ok {
-			return nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", f.capability), Hint: "declared are: " + strings.Join(cfg.Names(), ", "), Code: api.ExitNo}
+			return nil, api.NoCapability(f.capability, cfg.Names())
 		}
 		routes = p.Routes
 	}

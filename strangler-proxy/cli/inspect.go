@@ -37,7 +37,7 @@ func (e *env) checkVerb() *cobra.Command {
 				e.print(map[string]any{"ok": true, "capabilities": len(cfg.Capabilities), "routes": len(cfg.AllRoutes()), "tables": tables, "warnings": warnings})
 				return nil
 			}
-			fmt.Fprintf(e.out, "%s is valid: %d capabilities, %d routes, %d tables\n", e.config, len(cfg.Capabilities), len(cfg.AllRoutes()), tables)
+			fmt.Fprintf(e.out, "%s is valid: %s, %s, %s\n", e.config, numbered(len(cfg.Capabilities), "capability", "capabilities"), numbered(len(cfg.AllRoutes()), "route", "routes"), numbered(tables, "table", "tables"))
 			for _, w := range warnings {
 				fmt.Fprintf(e.out, "warning: %s:%d: %s\n  hint: %s\n", filepath.Base(e.config), w.Line, w.Text, w.Hint)
 			}
@@ -211,7 +211,15 @@ func only(all []api.Capability, name string) ([]api.Capability, error) {
 		}
 		names = append(names, c.Name)
 	}
-	return nil, &api.Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: "declared are: " + strings.Join(names, ", "), Code: api.ExitNo}
+	return nil, api.NoCapability(name, names)
+}
+
+// numbered says how many there are of something.
+func numbered(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }

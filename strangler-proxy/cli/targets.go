@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -18,6 +19,14 @@ import (
 // complete draws what the flags leave to chance, refuses those that contradict
 // each other, and returns the sides to ask.
 func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]verify.Target, error) {
+	known := map[string]string{"monolith": cfg.Monolith.URL, "service": p.Service.URL}
+	if f.pair {
+		if p.Pair == nil {
+			return nil, noPair(p)
+		}
+		known = map[string]string{"monolith": p.Pair.Monolith.URL, "service": p.Pair.Service.URL}
+		f.unsafe, f.states = true, true
+	}
 	f.states = f.states || f.teardown || len(f.statesURL) > 0
 	if f.concurrency < 0 || f.concurrency > 1 && (f.unsafe || f.states) {
 		return nil, &api.Error{Text: fmt.Sprintf("--concurrency %d: accepted are 1 and more, and only 1 with --unsafe or --states, because interactions share the sides' data", f.concurrency), Code: api.ExitNo}
@@ -25,7 +34,6 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 	for f.seed == 0 {
 		f.seed = rand.Uint64()
 	}
-	known := map[string]string{"monolith": cfg.Monolith.URL, "service": p.Service.URL}
 	var all []verify.Target
 	for _, item := range strings.Split(f.target, ",") {
 		name, base, given := strings.Cut(strings.TrimSpace(item), "=")
@@ -42,6 +50,10 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 			return nil, &api.Error{Text: fmt.Sprintf("--target %q: %s is named twice", f.target, name), Code: api.ExitNo}
 		}
 		t := verify.Target{Name: name, BaseURL: strings.TrimSuffix(base, "/"), Header: map[string]string{}}
+		if f.pair {
+			maps.Copy(t.Header, p.Pair.Headers)
+			t.States = t.BaseURL + p.Pair.States
+		}
 		for _, fill := range []func(*verify.Target) error{f.header, f.statesAt, f.rate} {
 			if err := fill(&t); err != nil {
 				return nil, err

@@ -20,12 +20,15 @@ type Backend struct {
 	Protocol string   // http/1.1, h2 or h2c
 	OwnHost  bool     // it is told its own host instead of the one the client asked for
 	Rewrite  bool     // its own name in Location and Set-Cookie becomes what the client asked for
-	TLS      BackendTLS
-	Timeouts Timeouts
-	Limits   BackendLimits
-	Breaker  Breaker
-	Database string // DSN; empty where no data moves
-	Health   string // path that answers 2xx when it is well; empty: a connection is enough
+	// BodyMethod says that it may take the method of a POST from its body, as
+	// forms give it that know no others.
+	BodyMethod bool
+	TLS        BackendTLS
+	Timeouts   Timeouts
+	Limits     BackendLimits
+	Breaker    Breaker
+	Database   string // DSN; empty where no data moves
+	Health     string // path that answers 2xx when it is well; empty: a connection is enough
 	// HealthInterval is how often every endpoint is asked whether it is well;
 	// 0: none is asked, and only failing requests tell.
 	HealthInterval time.Duration
@@ -123,6 +126,7 @@ func (p *parser) backend(where string, n *yaml.Node) Backend {
 		"protocol":        p.oneOf(where+".protocol", &b.Protocol, protocols...),
 		"host":            p.either(where+".host", &b.OwnHost, "client", "backend"),
 		"rewrite":         p.either(where+".rewrite", &b.Rewrite, "false", "true"),
+		"body_method":     p.either(where+".body_method", &b.BodyMethod, "false", "true"),
 		"tls":             func(_, v *yaml.Node) { b.TLS = p.backendTLS(where+".tls", v) },
 		"timeouts":        func(_, v *yaml.Node) { p.timeouts(where+".timeouts", v, &b.Timeouts) },
 		"limits":          func(_, v *yaml.Node) { p.backendLimits(where+".limits", v, &b.Limits) },

@@ -82,7 +82,9 @@ type Capability struct {
 	// Isolated is a second instance of the service with a database of its own,
 	// which gets copies of writes; nil where none is declared.
 	Isolated *Backend
-	Line     int
+	// Pair is where contracts that write are replayed; nil where none is declared.
+	Pair *Pair
+	Line int
 }
 
 // CopyLimits say how a copy spares the databases; zero is the default.
@@ -195,16 +197,35 @@ func (c *Config) AllRoutes() []route.Route {
 func (c *Config) Table() *route.Table { return c.table }
 
 // Warnings lists what is no problem, and hardly what was meant: routes that can
-// never be chosen.
+// never be chosen, and those that a POST could be meant for which is refused.
 func (c *Config) Warnings() []Problem { return c.WarningsAside(func() {}) }
 
 // WarningsAside does what Warnings does beside other work, see [ParseAside].
 func (c *Config) WarningsAside(pause func()) []Problem {
 	all := []Problem{}
-	for _, p := range c.table.Shadowed(pause) {
+	found := c.table.Shadowed(pause)
+	if looks := c.looksIntoBodies(); looks != nil {
+		found = append(found, c.table.Hidden(looks, pause)...)
+	}
+	for _, p := range found {
 		all = append(all, Problem{Line: p.Line, Text: p.Text, Hint: p.Hint})
 	}
 	return all
+}
+
+// looksIntoBodies returns what says of a route, nil for none, whether whoever
+// answers it may take the method of a POST from its body; nil where nobody does.
+func (c *Config) looksIntoBodies() func(*route.Route) bool {
+	some, services := c.Monolith.BodyMethod, map[string]bool{}
+	for i := range c.Capabilities {
+		p := &c.Capabilities[i]
+		services[p.Name] = p.Service.BodyMethod
+		some = some || p.Service.BodyMethod
+	}
+	if !some {
+		return nil
+	}
+	return func(r *route.Route) bool { return c.Monolith.BodyMethod || r != nil && services[r.Capability] }
 }
 
 // Resolve makes a path of the file absolute.

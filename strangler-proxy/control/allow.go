@@ -136,7 +136,7 @@ func (c *Control) Restart(ctx context.Context, name string, q api.RestartRequest
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return unknownCapability(cfg, name)
+		return api.NoCapability(name, cfg.Names())
 	}
 	if q.Reason == "" || q.By == "" {
 		return &api.Error{Text: "beginning anew needs a reason: it forgets differences as well", Hint: "--reason TEXT", Code: api.ExitNo}

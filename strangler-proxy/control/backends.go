@@ -66,8 +66,9 @@ func backendTLS(t config.BackendTLS, failed func(error)) (*tls.Config, error) {
 func (c *Control) manners(cfg *config.Config) map[*upstream.Backend]proxy.Manners {
 	all := map[*upstream.Backend]proxy.Manners{}
 	for key, n := range namedBackends(cfg) {
-		if n.OwnHost || n.Rewrite || n.Paths.Parameters == route.Same {
-			all[c.backends[key]] = proxy.Manners{OwnHost: n.OwnHost, Rewrite: n.Rewrite, Parameters: n.Paths.Parameters == route.Same}
+		m := proxy.Manners{OwnHost: n.OwnHost, Rewrite: n.Rewrite, Parameters: n.Paths.Parameters == route.Same, BodyMethod: n.BodyMethod}
+		if m != (proxy.Manners{}) {
+			all[c.backends[key]] = m
 		}
 	}
 	return all

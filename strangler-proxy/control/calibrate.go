@@ -45,7 +45,7 @@ func (c *Control) Calibrate(ctx context.Context, name string, q api.CalibrateReq
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return api.Calibration{}, unknownCapability(cfg, name)
+		return api.Calibration{}, api.NoCapability(name, cfg.Names())
 	}
 	if q.For <= 0 || q.For > maxCalibration {
 		return api.Calibration{}, &api.Error{Text: fmt.Sprintf("%s is not a time to calibrate for: accepted are 1s to %s", q.For, maxCalibration), Code: api.ExitNo}

@@ -208,7 +208,7 @@ func (c *Control) postEvidence(x echo.Context) error {
 	}
 	cfg := c.config()
 	if _, ok := cfg.Capability(q.Capability); !ok {
-		return unknownCapability(cfg, q.Capability)
+		return api.NoCapability(q.Capability, cfg.Names())
 	}
 	if q.Kind != "contract" && q.Kind != "chaos" {
 		return &api.Error{Text: fmt.Sprintf("evidence of kind %q cannot be filed from outside: accepted are contract, chaos", q.Kind), Code: api.ExitNo}

@@ -84,7 +84,7 @@ func (c *Control) Record(ctx context.Context, q api.RecordRequest, tell func(str
 	cfg := c.config()
 	p, ok := cfg.Capability(q.Capability)
 	if !ok {
-		return api.Recorded{}, unknownCapability(cfg, q.Capability)
+		return api.Recorded{}, api.NoCapability(q.Capability, cfg.Names())
 	}
 	if q.For <= 0 || q.For > maxRecording {
 		return api.Recorded{}, &api.Error{Text: fmt.Sprintf("%s is not a time to record for: accepted are 1s to %s", q.For, maxRecording), Code: api.ExitNo}

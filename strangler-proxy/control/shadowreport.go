@@ -92,7 +92,7 @@ func (c *Control) Shadows(ctx context.Context, name string) (api.Shadows, error)
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return api.Shadows{}, unknownCapability(cfg, name)
+		return api.Shadows{}, api.NoCapability(name, cfg.Names())
 	}
 	out := api.Shadows{Capability: name, Routes: c.shadows(name), Calibration: c.calibration(ctx, p)}
 	c.mu.Lock()

@@ -3,10 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/config"
@@ -81,22 +78,13 @@ func (c *Control) routes(p *config.Capability) []api.Route {
 	return all
 }
 
-func unknownCapability(cfg *config.Config, name string) error {
-	known := cfg.Names()
-	slices.Sort(known)
-	return &api.Error{
-		Text: fmt.Sprintf("no capability is called %q", name),
-		Hint: "declared are: " + strings.Join(known, ", "), Code: api.ExitNo,
-	}
-}
-
 // Playbook tells where a capability is on the ladder and what the next step
 // needs.
 func (c *Control) Playbook(ctx context.Context, name string) (api.Playbook, error) {
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return api.Playbook{}, unknownCapability(cfg, name)
+		return api.Playbook{}, api.NoCapability(name, cfg.Names())
 	}
 	st := c.capability(ctx, p)
 	_, missing := os.Stat(p.Contract)

@@ -86,7 +86,7 @@ func (c *Control) movable(name string) (*config.Capability, error) {
 	cfg := c.config()
 	p, ok := cfg.Capability(name)
 	if !ok {
-		return nil, unknownCapability(cfg, name)
+		return nil, api.NoCapability(name, cfg.Names())
 	}
 	if p.Data == nil {
 		return nil, &api.Error{

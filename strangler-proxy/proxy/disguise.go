@@ -23,25 +23,41 @@ func (e *disguisedError) Error() string { return e.text }
 // undisguised refuses a request whose owner may take it for one of another
 // method, where that one would have another owner.
 func (f *flight) undisguised() error {
-	for _, method := range f.otherMethods() {
+	if err := f.plainly(f.otherMethods(), "the method"); err != nil {
+		return err
+	}
+	if f.mayHideMethod() {
+		return f.plainly(f.obeyed.Table.Writing(), "the method that the body may name")
+	}
+	return nil
+}
+
+// plainly refuses a request that could be read as one of other methods, where
+// those have another owner.
+func (f *flight) plainly(methods []string, said string) error {
+	for _, method := range methods {
 		q := f.question()
 		q.Method = method
 		other, err := f.obeyed.Table.Lookup(q)
 		if err != nil {
 			return err
 		}
-		if other != nil && !f.treatsAlike(other, method) {
-			return &disguisedError{fmt.Sprintf("the method could be read as %s, which is route %q", method, other.ID)}
+		if other != nil && !route.Alike(f.route, f.asked.method, other, method) {
+			return &disguisedError{fmt.Sprintf("%s could be read as %s, which is route %q", said, method, other.ID)}
 		}
 	}
 	return nil
 }
 
-// treatsAlike reports whether the request is decided about as it would be if
-// it were of another method and route.
-func (f *flight) treatsAlike(other *route.Route, method string) bool {
-	r := f.route
-	return r == other || r != nil && r.Capability == other.Capability && r.Owner == other.Owner && r.WritesWith(f.asked.method) == other.WritesWith(method)
+// mayHideMethod reports whether the request's body may name another method to
+// who answers it. The body is not looked at: it comes later, where the name
+// stands depends on its kind, and who wants to hide it writes much in front.
+func (f *flight) mayHideMethod() bool {
+	m := f.obeyed.Manners
+	if f.asked.method != http.MethodPost || f.asked.length == 0 || len(m) == 0 {
+		return false
+	}
+	return m[f.obeyed.Monolith].BodyMethod || f.route != nil && m[f.obeyed.Capabilities[f.route.Capability].Service].BodyMethod
 }
 
 // otherMethods lists the methods that a request may be taken for besides its

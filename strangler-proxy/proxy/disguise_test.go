@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"stranglerfig/strangler-proxy/proxy"
+	"stranglerfig/strangler-proxy/upstream"
 )
 
 // TestNoMethodSlipsPastItsOwnerInDisguise asks as frameworks let clients that
@@ -49,6 +52,47 @@ func TestNoMethodSlipsPastItsOwnerInDisguise(t *testing.T) {
 	}
 	if e := w.proxy.Explain(w.request("POST", "/invoices/7", "", "X-Method-Override", "DELETE")); !strings.Contains(e.Refused, "DELETE") {
 		t.Errorf("explained as %+v", e)
+	}
+}
+
+// TestNoMethodSlipsPastItsOwnerInABody that nobody looks into: where the body may
+// name a method of another owner it is not passed on.
+func TestNoMethodSlipsPastItsOwnerInABody(t *testing.T) {
+	const form = "_method=DELETE"
+	for _, row := range []struct {
+		monolith, service bool // takes methods from bodies
+		method, path      string
+		body              string
+		want              string // who answers; "" for a refusal
+	}{
+		{true, false, "POST", "/invoices/7", form, ""}, // which meets no route: the monolith would delete it
+		{true, false, "POST", "/invoices/7", "x=1", ""},
+		{true, false, "POST", "/invoices/7", "", "monolith"},  // without a body it names none
+		{true, false, "PUT", "/invoices/7", form, "monolith"}, // nobody looks there for PUT
+		{true, false, "POST", "/invoices", form, "monolith"},  // no other method has another owner
+		{true, false, "POST", "/orders/7", form, "monolith"},
+		{true, false, "POST", "/receipts/7", form, "service"}, // whoever deletes is the same
+		{false, false, "POST", "/invoices/7", form, "monolith"},
+		{false, true, "POST", "/invoices/7", form, "monolith"}, // the one that answers does not
+		{false, true, "POST", "/notes/7", form, ""},
+		{true, true, "POST", "/notes/7", form, ""},
+	} {
+		w := newWorld(t)
+		w.snapshot.Manners = map[*upstream.Backend]proxy.Manners{
+			w.snapshot.Monolith: {BodyMethod: row.monolith}, w.snapshot.Capabilities["billing"].Service: {BodyMethod: row.service},
+		}
+		w.obey("GET /invoices=service", "DELETE /invoices/{id}=service", "DELETE /receipts/{id}=service", "POST /receipts/{id}=service",
+			"DELETE /notes/{id}=monolith", "POST /notes/{id}=service")
+		got := w.ask(row.method, row.path, row.body, "Content-Type", "application/x-www-form-urlencoded")
+		if got.by() != row.want || (row.want == "") != (got.StatusCode == http.StatusBadRequest) {
+			t.Errorf("%+v: %d by %q: %s", row, got.StatusCode, got.by(), got.body)
+		}
+		if row.want == "" && (w.refusals("method-override") != 1 || !strings.Contains(got.body, "the body may name")) {
+			t.Errorf("%+v: %v counted: %s", row, w.refusals("method-override"), got.body)
+		}
+		if e := w.proxy.Explain(w.request(row.method, row.path, "")); row.body != "" && (e.Refused != "") != (row.want == "") {
+			t.Errorf("%+v: explained as %+v", row, e)
+		}
 	}
 }
 

@@ -25,6 +25,9 @@ type Explanation struct {
 func (p *Proxy) Explain(r *http.Request) Explanation {
 	f := flight{asked: inquire(r), from: p.origin(r.RemoteAddr, r.TLS != nil), obeyed: p.obeyed.Load(), begun: time.Now()}
 	f.asked.client = p.o.Forwarding.client(f.from, f.asked.fields)
+	if f.asked.method == http.MethodPost && f.asked.length == 0 {
+		f.asked.length = -1 // it is asked about without the body that it will have
+	}
 	if f.obeyed == nil {
 		return Explanation{Refused: errStarting.Error()}
 	}

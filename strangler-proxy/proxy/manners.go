@@ -19,6 +19,8 @@ type Manners struct {
 	// Parameters sends it a path with what stands behind semicolons, where that
 	// has no part in routing.
 	Parameters bool
+	// BodyMethod says that it may take the method of a POST from its body.
+	BodyMethod bool
 }
 
 // rewrite returns the value of an answer's field as the client gets it.

@@ -159,12 +159,13 @@ type Table struct {
 	nodes    []node
 	edges    []edge // by hash; as many as a power of two, at most half of them taken
 	seed     maphash.Seed
-	text     string  // the literals, see [tree.write]
-	routes   []Route // in the order they were declared
-	asks     bool    // some route has predicates
-	fanned   []fan   // of paths with many routes that ask for values
-	depth    int     // segments of the longest route
-	slashed  bool    // some route meets paths that end with a slash
+	text     string   // the literals, see [tree.write]
+	routes   []Route  // in the order they were declared
+	asks     bool     // some route has predicates
+	fanned   []fan    // of paths with many routes that ask for values
+	writing  []string // see [Table.Writing]
+	depth    int      // segments of the longest route
+	slashed  bool     // some route meets paths that end with a slash
 }
 
 // node is a place where routes part.

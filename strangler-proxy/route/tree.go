@@ -15,6 +15,7 @@ type tree struct {
 	index    []int32 // branches by what leads to them, by hash; 0: free
 	seed     maphash.Seed
 	routes   []Route
+	methods  map[string]string // that are declared
 }
 
 // branch is a place in the tree.
@@ -31,8 +32,7 @@ type branch struct {
 }
 
 func newTree(routes []Route, profile Profile, pause func()) *tree {
-	t := &tree{profile: profile, hosts: map[string]int32{}, seed: maphash.MakeSeed(), routes: slices.Clone(routes)}
-	methods := map[string]string{}
+	t := &tree{profile: profile, hosts: map[string]int32{}, seed: maphash.MakeSeed(), routes: slices.Clone(routes), methods: map[string]string{}}
 	segments := 0
 	for i := range t.routes {
 		r := &t.routes[i]
@@ -41,10 +41,10 @@ func newTree(routes []Route, profile Profile, pause func()) *tree {
 		segments += len(r.segments)
 		r.sayOwner()
 		// One text for each method, so that comparing it touches one place.
-		if known, ok := methods[r.method]; ok {
+		if known, ok := t.methods[r.method]; ok {
 			r.method = known
 		} else {
-			methods[r.method] = r.method
+			t.methods[r.method] = r.method
 		}
 		pause()
 	}
@@ -166,7 +166,7 @@ func hashOf(seed maphash.Seed, from int32, segment string) uint32 {
 
 // table lays the tree out for lookups.
 func (t *tree) table(pause func()) *Table {
-	made := &Table{profile: t.profile, hosts: map[string]int32{}, anywhere: none, seed: t.seed, routes: t.routes}
+	made := &Table{profile: t.profile, hosts: map[string]int32{}, anywhere: none, seed: t.seed, routes: t.routes, writing: writing(t.methods)}
 	for i := range t.routes {
 		t.routes[i].place = int32(i)
 		made.asks = made.asks || len(t.routes[i].predicates) > 0

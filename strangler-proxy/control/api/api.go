@@ -4,6 +4,9 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"stranglerfig/migrations/change"
@@ -262,6 +265,28 @@ type OperateRequest struct {
 	DryRun  bool   `json:"dry_run,omitempty"` // prepare
 	Why     string `json:"why,omitempty"`     // cutover, rollback
 	By      string `json:"by,omitempty"`
+	// Effects are what the sides of the declared pair wrote: rehearse.
+	Effects *Effects `json:"effects,omitempty"`
+}
+
+// Effects are what the two sides of a pair were found to write while a contract
+// was replayed on them.
+type Effects struct {
+	Contract      string           `json:"contract"` // its digest
+	MonolithBuild string           `json:"monolith_build,omitempty"`
+	ServiceBuild  string           `json:"service_build,omitempty"`
+	Verdict       string           `json:"verdict"` // of the verification
+	Summary       string           `json:"summary"`
+	Rows          map[string]int64 `json:"rows"` // compared, by the service's tables
+}
+
+// Sum is how many rows were compared.
+func (e Effects) Sum() int64 {
+	var sum int64
+	for _, n := range e.Rows {
+		sum += n
+	}
+	return sum
 }
 
 // Event is one line of a long operation's answer: progress while it runs, and
@@ -292,6 +317,15 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Text }
+
+// NoCapability is the error of a name that no capability has.
+func NoCapability(name string, declared []string) *Error {
+	hint := "strangler.yaml declares none yet; the README shows a first one"
+	if len(declared) > 0 {
+		hint = "declared are: " + strings.Join(slices.Sorted(slices.Values(declared)), ", ")
+	}
+	return &Error{Text: fmt.Sprintf("no capability is called %q", name), Hint: hint, Code: ExitNo}
+}
 
 // Exit codes of every verb.
 const (

@@ -1,0 +1,62 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"stranglerfig/migrations/change"
+)
+
+// TestALargeValueThatDidNotChangeArrives, though the log does not repeat it.
+func TestALargeValueThatDidNotChangeArrives(t *testing.T) {
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, n int, big text); ALTER TABLE x ALTER big SET STORAGE EXTERNAL"
+	table := change.Table{Name: "x", Columns: []string{"id", "n", "big"}, Key: []int{0}}
+	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
+	exec(t, leader.app, "INSERT INTO x SELECT i, 1, repeat(i::text, 10000) FROM generate_series(1, 5) AS i")
+	from := leader.head()
+	exec(t, leader.app, "UPDATE x SET n = 2")
+	exec(t, leader.app, "UPDATE x SET id = 10 WHERE id = 1")
+	exec(t, leader.app, "DELETE FROM x WHERE id = 2")
+	exec(t, leader.app, "BEGIN; INSERT INTO x VALUES (20, 1, repeat('y', 10000)); UPDATE x SET n = 2 WHERE id = 20; UPDATE x SET id = 21 WHERE id = 20; COMMIT")
+	b, err := leader.db.Read(t.Context(), from, 100)
+	must(t, err)
+	for _, c := range b.Changes {
+		if c.Kind == change.Put && len(c.Row[2].Text()) != 10000 {
+			t.Errorf("key %s has %d letters", change.KeyString(c.Key), len(c.Row[2].Text()))
+		}
+	}
+	follower.follow(leader)
+	expectSame(t, leader, follower, "x")
+}
+
+// TestABatchHoldsWhatItsRowsWereAtItsEnd, apart from large values that the log
+// does not repeat: two rows have exchanged a unique value in a transaction that
+// is too late for the batch, and one of them has a large value.
+func TestABatchHoldsWhatItsRowsWereAtItsEnd(t *testing.T) {
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, code text NOT NULL UNIQUE, n int, big text); ALTER TABLE x ALTER big SET STORAGE EXTERNAL"
+	table := change.Table{Name: "x", Columns: []string{"id", "code", "n", "big"}, Key: []int{0}}
+	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
+	exec(t, leader.app, "INSERT INTO x SELECT i, 'code ' || i, 1, repeat(i::text, 10000) FROM generate_series(1, 3) AS i")
+	follower.follow(leader)
+	exec(t, leader.app, "BEGIN; UPDATE x SET n = 2 WHERE id = 1; UPDATE x SET n = 2, big = NULL WHERE id = 2; UPDATE x SET big = repeat('y', 10000) WHERE id = 3; UPDATE x SET n = 2 WHERE id = 3; COMMIT")
+	exec(t, leader.app, "INSERT INTO x SELECT i, 'code ' || i, 1, NULL FROM generate_series(10, 5000) AS i") // more than is read at once
+	exec(t, leader.app, "UPDATE x SET code = 'aside' WHERE id = 1; UPDATE x SET code = 'code 1' WHERE id = 2; UPDATE x SET code = 'code 2' WHERE id = 1")
+	exec(t, leader.app, "UPDATE x SET big = 'small' WHERE id = 3")
+	cp, err := follower.db.TakeStream(t.Context(), "stream", "runner", 0)
+	must(t, err)
+	b, err := leader.db.Read(t.Context(), cp.Position, 100)
+	must(t, err)
+	if len(b.Changes) != 3 {
+		t.Fatalf("the batch has %d changes, and should have the first transaction's alone", len(b.Changes))
+	}
+	for i, want := range []string{"code 1", "code 2", "code 3"} {
+		if code := b.Changes[i].Row[1].Text(); code != want {
+			t.Errorf("row %d has %s at the end of the batch, should have %s", i+1, code, want)
+		}
+	}
+	if big := b.Changes[2].Row[3].Text(); len(big) != 10000 {
+		t.Errorf("a value that the batch has itself is %q", big)
+	}
+	must(t, follower.db.Apply(t.Context(), "stream", "runner", b))
+	follower.follow(leader)
+	expectSame(t, leader, follower, "x")
+}
