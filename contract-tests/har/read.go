@@ -50,7 +50,9 @@ func Read(r io.Reader, choose Choose) (Traffic, error) {
 		return Traffic{}, fmt.Errorf("read HAR: %w", err)
 	}
 	var f struct {
-		Log *struct{ Entries []json.RawMessage }
+		Log *struct {
+			Entries []json.RawMessage `json:"entries"`
+		} `json:"log"`
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
 		return Traffic{}, fmt.Errorf("read HAR: %s%w", contract.Position(data, err), contract.Misread(err))
