@@ -44,6 +44,8 @@ type Options struct {
 	// Scratch also starts a second monolith and billing service, of the same
 	// builds with databases of their own, for contracts that write.
 	Scratch bool
+	// Pair also declares them in strangler.yaml.
+	Pair bool
 	// ScratchSize is how many invoices that monolith begins with.
 	ScratchSize int
 	// Database and BillingDatabase are the DSNs of the monolith and of billing;
@@ -169,6 +171,9 @@ func (w *World) configure() error {
 		"database: sqlite:shop.db", `database: "`+w.o.Database+`"`,
 		"database: sqlite:billing.db", `database: "`+w.o.BillingDatabase+`"`,
 	).Replace(string(raw)) + "\naccess_log: access.log\n"
+	if w.o.Pair {
+		text = strings.Replace(text, "    contract: billing.pact.json\n", "    contract: billing.pact.json\n"+w.pair(), 1)
+	}
 	if w.o.Edit != nil {
 		text = w.o.Edit(text)
 	}
@@ -176,6 +181,12 @@ func (w *World) configure() error {
 		return err
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// pair is what strangler.yaml says of the scratch pair.
+func (w *World) pair() string {
+	return fmt.Sprintf("    pair:\n      monolith: {url: %q, database: %q}\n      service: {url: %q, database: %q}\n      headers: {Authorization: \"Bearer ${SHOP_TOKEN}\"}\n",
+		"http://"+w.Addr.ScratchMonolith, w.o.ScratchDatabase, "http://"+w.Addr.ScratchBilling, w.o.ScratchBillingDatabase)
 }
 
 func (w *World) seed(ctx context.Context, dsn string, size int) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +76,31 @@ func readsFirst(c contract.Contract, chains [][]int) [][]int {
 		}
 	}
 	return append(reads, rest...)
+}
+
+// Writing is the part of a contract that may write: interactions that are not
+// reads, and what chains tie to them, in the file's order. The error says what is
+// wrong with its chains.
+func Writing(c contract.Contract) (contract.Contract, error) {
+	chains, err := c.Chains()
+	if err != nil {
+		return c, fmt.Errorf("verify: %w", err)
+	}
+	kept := map[int]bool{}
+	for _, chain := range chains {
+		writes := slices.ContainsFunc(chain, func(n int) bool { return !safe(c.Interactions[n].Request.Method) })
+		for _, n := range chain {
+			kept[n] = writes
+		}
+	}
+	part := c
+	part.Interactions = nil
+	for n, i := range c.Interactions {
+		if kept[n] {
+			part.Interactions = append(part.Interactions, i)
+		}
+	}
+	return part, nil
 }
 
 // runner is a run under way.

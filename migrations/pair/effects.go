@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"time"
@@ -46,6 +47,9 @@ func (p *Pair) Effects(ctx context.Context) ([]Difference, error) {
 	// refers to them.
 	for n, t := range p.plan.Tables {
 		pairs, left, more := p.match(n, of(ours, n), of(theirs, n))
+		if written := len(pairs) + len(left) + len(more); written > 0 {
+			p.rows[t.To] += int64(written)
+		}
 		for _, pair := range pairs {
 			all = append(all, p.compare(t, pair[0], pair[1])...)
 		}
@@ -58,6 +62,10 @@ func (p *Pair) Effects(ctx context.Context) ([]Difference, error) {
 	}
 	return all, nil
 }
+
+// Compared is how many rows Effects has compared, by the service's tables. One
+// that only one side has written counts as well.
+func (p *Pair) Compared() map[string]int64 { return maps.Clone(p.rows) }
 
 func of(all []written, table int) []written {
 	var some []written

@@ -23,6 +23,7 @@ type Pair struct {
 	dbs  map[change.Side]change.Database
 	ids  *ids
 	from map[change.Side]change.Position
+	rows map[string]int64 // compared, by the service's tables
 }
 
 // sides in the order in which they are worked on.
@@ -31,7 +32,7 @@ var sides = []change.Side{change.Monolith, change.Service}
 // Open opens the databases of a pair by their DSNs. The pair must not be part of
 // a move: databases that are prepared for one are refused.
 func Open(ctx context.Context, plan *mapping.Plan, monolith, service string) (*Pair, error) {
-	p := &Pair{plan: plan, dbs: map[change.Side]change.Database{}, from: map[change.Side]change.Position{}, ids: newIDs(plan)}
+	p := &Pair{plan: plan, dbs: map[change.Side]change.Database{}, from: map[change.Side]change.Position{}, ids: newIDs(plan), rows: map[string]int64{}}
 	for side, dsn := range map[change.Side]string{change.Monolith: monolith, change.Service: service} {
 		db, err := engine.OpenDatabase(ctx, dsn, plan.Capability, side, engine.Tables(plan, side))
 		if err != nil {
@@ -56,6 +57,16 @@ func (p *Pair) Close() error {
 		errs = append(errs, db.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Empty removes the rows of the service's tables, so that it can be filled anew.
+// Its key generators go on where they were until then.
+func (p *Pair) Empty(ctx context.Context) error {
+	if err := p.dbs[change.Service].Unprepare(ctx, true); err != nil {
+		return fmt.Errorf("empty the pair's service: %w", err)
+	}
+	p.ids = newIDs(p.plan)
+	return nil
 }
 
 // Fill copies the monolith's rows through the mapping into the service's empty

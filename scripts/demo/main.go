@@ -70,7 +70,7 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		return false, err
 	}
 	defer drop()
-	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, ScratchSize: o.size,
+	w, err := shop.Start(ctx, shop.Options{Bin: bin, Size: o.size, Scratch: true, Pair: true, ScratchSize: o.size,
 		Database: databases[0], BillingDatabase: databases[1], ScratchDatabase: databases[2], ScratchBillingDatabase: databases[3]})
 	if err != nil {
 		return false, err

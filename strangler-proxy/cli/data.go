@@ -267,14 +267,6 @@ func (d *differences) close() error {
 	return errors.Join(d.err, d.to.Flush(), d.file.Close())
 }
 
-func (e *env) rehearseVerb() *cobra.Command {
-	return verb("rehearse CAPABILITY", "Do everything a cutover does up to its point of no return, and turn back",
-		"A rehearsal holds writes, fences, drains and turns back: it proves that a cutover would\nwork, measures the pause, and proves the way back on real rows.", cobra.ExactArgs(1),
-		func(cmd *cobra.Command, args []string) error {
-			return e.runSwitch(cmd, args[0], "rehearse", api.OperateRequest{})
-		})
-}
-
 func (e *env) resumeVerb() *cobra.Command {
 	return verb("resume CAPABILITY", "Put a paused move back to work",
 		"A move pauses when something happened that cannot be followed row by row, when changes\nwere lost, or when the log kept for it has outgrown its budget. data status says which.\nresume begins such a log anew and follows both sides; a verification then finds what was\nmissed, and --repair mends it.", cobra.ExactArgs(1),
@@ -374,7 +366,10 @@ func (e *env) switchVerb(name string) *cobra.Command {
 }
 
 func (e *env) runSwitch(cmd *cobra.Command, capability, verb string, q api.OperateRequest) error {
-	var r engine.SwitchResult
+	var r struct {
+		engine.SwitchResult
+		Effects *api.Effects `json:"effects,omitempty"`
+	}
 	if err := e.operate(cmd, capability, verb, q, &r); err != nil {
 		return err
 	}

@@ -85,28 +85,75 @@ func serverOf(u *url.URL) string {
 	return net.JoinHostPort(host, cmp.Or(u.Port(), "5432"))
 }
 
+// watched is a pair whose writes are looked at; the zero value is none.
+type watched struct{ pair *pair.Pair }
+
+func (w watched) compared() map[string]int64 {
+	if w.pair == nil {
+		return nil
+	}
+	return w.pair.Compared()
+}
+
+// end undoes what was installed.
+func (w watched) end(ctx context.Context) error {
+	if w.pair == nil {
+		return nil
+	}
+	return errors.Join(w.pair.Unwatch(ctx), w.pair.Close())
+}
+
 // watchEffects has a verification compare what the sides write, if that is
-// wanted. The function it returns undoes what it installed.
-func (f *verifyFlags) watchEffects(ctx context.Context, cfg *config.Config, p *config.Capability, o *verify.Options) (func() error, error) {
-	if f.effects == "" {
-		return func() error { return nil }, nil
+// wanted; before it the pair's service is filled anew, if that is.
+func (f *verifyFlags) watchEffects(ctx context.Context, cfg *config.Config, p *config.Capability, o *verify.Options) (watched, error) {
+	flag, databases := "--effects", f.effects
+	if f.pair && p.Data != nil {
+		flag, databases = "pair", declaredDatabases(p)
+	}
+	if databases == "" {
+		return watched{}, nil
 	}
 	if !f.unsafe || len(o.Targets) != 2 {
-		return nil, &api.Error{Text: "--effects needs --unsafe and both sides: it is about what requests write", Code: api.ExitNo}
+		return watched{}, &api.Error{Text: "--effects needs --unsafe and both sides: it is about what requests write", Code: api.ExitNo}
 	}
-	monolith, service, err := pairDatabases(cfg, p, "--effects", f.effects)
+	both, err := openPair(ctx, cfg, p, flag, databases)
+	if err != nil {
+		return watched{}, err
+	}
+	if f.rehearsal {
+		if err := errors.Join(both.Empty(ctx), both.Fill(ctx, func(change.Progress) {})); err != nil {
+			return watched{}, errors.Join(&api.Error{Text: err.Error(), Hint: "nothing else may write to the pair meanwhile", Code: api.ExitNo}, both.Close())
+		}
+	}
+	if err := both.Watch(ctx); err != nil {
+		return watched{}, errors.Join(err, both.Close())
+	}
+	o.Effects = effects{both}
+	return watched{both}, nil
+}
+
+// openPair opens the databases of a pair that are named, in a flag or the file.
+func openPair(ctx context.Context, cfg *config.Config, p *config.Capability, where, databases string) (*pair.Pair, error) {
+	monolith, service, err := pairDatabases(cfg, p, where, databases)
 	if err != nil {
 		return nil, err
 	}
 	both, err := pair.Open(ctx, p.Data, monolith, service)
 	if err != nil {
-		return nil, &api.Error{Text: err.Error(), Hint: "--effects names the databases of the pair that --target names", Code: api.ExitNo}
+		return nil, &api.Error{Text: err.Error(), Hint: "give each of the two a database of its own, with its application's tables", Code: api.ExitNo}
 	}
-	if err := both.Watch(ctx); err != nil {
-		return nil, errors.Join(err, both.Close())
-	}
-	o.Effects = effects{both}
-	return func() error { return errors.Join(both.Unwatch(ctx), both.Close()) }, nil
+	return both, nil
+}
+
+// declaredDatabases are those of the pair that the file declares, as flags say
+// them.
+func declaredDatabases(p *config.Capability) string {
+	return "monolith=" + p.Pair.Monolith.Database + ",service=" + p.Pair.Service.Database
+}
+
+// noPair is returned where a pair is asked for and none is declared.
+func noPair(p *config.Capability) error {
+	return &api.Error{Text: p.Name + " declares no pair", Hint: fmt.Sprintf("set capabilities.%s.pair, or name it with flags", p.Name), Code: api.ExitNo}
 }
 
 // effects says a pair's differences in the comparator's words.
@@ -139,42 +186,54 @@ func (e effects) Differences(ctx context.Context) ([]compare.Difference, error) 
 
 func (e *env) dataFillVerb() *cobra.Command {
 	var databases string
-	cmd := verb("fill CAPABILITY", "Copy an isolated monolith's rows into an isolated service, once",
+	var anew bool
+	cmd := verb("fill CAPABILITY", "Copy an isolated monolith's rows into an isolated service",
 		`fill prepares a pair of applications of their own, for contracts that write: it copies the
 rows of the pair's monolith through the mapping into the empty tables of the pair's service,
 sets its key generators, and leaves nothing installed. Databases of a move are refused.
+Without --pair it is the pair that the file declares.
 
   strangler data fill billing --pair monolith=sqlite:copy.db,service=sqlite:copy-billing.db`, cobra.ExactArgs(1),
-		func(cmd *cobra.Command, args []string) (err error) {
-			cfg, p, err := e.declared(args[0])
-			if err != nil {
-				return err
-			}
-			monolith, service, err := pairDatabases(cfg, p, "--pair", databases)
-			if err != nil {
-				return err
-			}
-			both, err := pair.Open(cmd.Context(), p.Data, monolith, service)
-			if err != nil {
-				return &api.Error{Text: err.Error(), Hint: "give each of the two a database of its own, with its application's tables", Code: api.ExitNo}
-			}
-			defer func() { err = errors.Join(err, both.Close()) }()
-			rows := map[string]int64{}
-			if err := both.Fill(cmd.Context(), func(p change.Progress) { rows[p.Table] = p.Done }); err != nil {
-				return &api.Error{Text: err.Error(), Code: api.ExitNo}
-			}
-			if e.json {
-				e.print(map[string]any{"capability": p.Name, "rows": rows})
-				return nil
-			}
-			var sum int64
-			for _, n := range rows {
-				sum += n
-			}
-			fmt.Fprintf(e.out, "%s: %d rows of %d tables are in the pair's service, and nothing was left installed\n", p.Name, sum, len(p.Data.Tables))
-			return nil
-		})
+		func(cmd *cobra.Command, args []string) error { return e.fill(cmd.Context(), args[0], databases, anew) })
 	cmd.Flags().StringVar(&databases, "pair", "", "the databases of the pair, monolith=DSN,service=DSN")
-	_ = cmd.MarkFlagRequired("pair") // fails only for a flag that is not there
+	cmd.Flags().BoolVar(&anew, "anew", false, "empty the service's mapped tables before")
 	return cmd
+}
+
+func (e *env) fill(ctx context.Context, capability, databases string, anew bool) (err error) {
+	cfg, p, err := e.declared(capability)
+	if err != nil {
+		return err
+	}
+	where := "--pair"
+	if databases == "" {
+		if p.Pair == nil {
+			return noPair(p)
+		}
+		where, databases = "pair", declaredDatabases(p)
+	}
+	both, err := openPair(ctx, cfg, p, where, databases)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, both.Close()) }()
+	if anew {
+		if err := both.Empty(ctx); err != nil {
+			return &api.Error{Text: err.Error(), Code: api.ExitNo}
+		}
+	}
+	rows := map[string]int64{}
+	if err := both.Fill(ctx, func(p change.Progress) { rows[p.Table] = p.Done }); err != nil {
+		return &api.Error{Text: err.Error(), Hint: "--anew empties the tables of the pair's service before", Code: api.ExitNo}
+	}
+	if e.json {
+		e.print(map[string]any{"capability": p.Name, "rows": rows})
+		return nil
+	}
+	var sum int64
+	for _, n := range rows {
+		sum += n
+	}
+	fmt.Fprintf(e.out, "%s: %d rows of %d tables are in the pair's service, and nothing was left installed\n", p.Name, sum, len(p.Data.Tables))
+	return nil
 }

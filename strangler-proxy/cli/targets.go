@@ -2,8 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +19,14 @@ import (
 // complete draws what the flags leave to chance, refuses those that contradict
 // each other, and returns the sides to ask.
 func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]verify.Target, error) {
+	known := map[string]string{"monolith": cfg.Monolith.URL, "service": p.Service.URL}
+	if f.pair {
+		if p.Pair == nil {
+			return nil, noPair(p)
+		}
+		known = map[string]string{"monolith": p.Pair.Monolith.URL, "service": p.Pair.Service.URL}
+		f.unsafe, f.states = true, true
+	}
 	f.states = f.states || f.teardown || len(f.statesURL) > 0
 	if f.concurrency < 0 || f.concurrency > 1 && (f.unsafe || f.states) {
 		return nil, &api.Error{Text: fmt.Sprintf("--concurrency %d: accepted are 1 and more, and only 1 with --unsafe or --states, because interactions share the sides' data", f.concurrency), Code: api.ExitNo}
@@ -22,7 +34,6 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 	for f.seed == 0 {
 		f.seed = rand.Uint64()
 	}
-	known := map[string]string{"monolith": cfg.Monolith.URL, "service": p.Service.URL}
 	var all []verify.Target
 	for _, item := range strings.Split(f.target, ",") {
 		name, base, given := strings.Cut(strings.TrimSpace(item), "=")
@@ -32,7 +43,17 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 		if base == "" || (name != "monolith" && name != "service") {
 			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are monolith, service, monolith=URL, service=URL", item), Code: api.ExitNo}
 		}
+		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are addresses such as http://127.0.0.1:9900 and https://…", item), Code: api.ExitNo}
+		}
+		if slices.ContainsFunc(all, func(t verify.Target) bool { return t.Name == name }) {
+			return nil, &api.Error{Text: fmt.Sprintf("--target %q: %s is named twice", f.target, name), Code: api.ExitNo}
+		}
 		t := verify.Target{Name: name, BaseURL: strings.TrimSuffix(base, "/"), Header: map[string]string{}}
+		if f.pair {
+			maps.Copy(t.Header, p.Pair.Headers)
+			t.States = t.BaseURL + p.Pair.States
+		}
 		for _, fill := range []func(*verify.Target) error{f.header, f.statesAt, f.rate} {
 			if err := fill(&t); err != nil {
 				return nil, err
@@ -43,6 +64,9 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 	return all, nil
 }
 
+// fieldName is what a header may be called (RFC 9110, 5.6.2).
+var fieldName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
 // header adds the headers that are meant for a target.
 func (f *verifyFlags) header(t *verify.Target) error {
 	for _, h := range f.headers {
@@ -51,10 +75,16 @@ func (f *verifyFlags) header(t *verify.Target) error {
 			return &api.Error{Text: fmt.Sprintf("--header %q: expected \"Name: value\"", h), Code: api.ExitNo}
 		}
 		if only, header, scoped := strings.Cut(key, "/"); scoped {
+			if only != "monolith" && only != "service" {
+				return &api.Error{Text: fmt.Sprintf("--header %q: %q is no side: accepted are monolith/ and service/ before the name", h, only), Code: api.ExitNo}
+			}
 			if only != t.Name {
 				continue
 			}
 			key = header
+		}
+		if !fieldName.MatchString(strings.TrimSpace(key)) {
+			return &api.Error{Text: fmt.Sprintf("--header %q: %q is no header's name: accepted are letters, digits and dashes", h, strings.TrimSpace(key)), Code: api.ExitNo}
 		}
 		missing := ""
 		t.Header[strings.TrimSpace(key)] = os.Expand(strings.TrimSpace(value), func(name string) string {

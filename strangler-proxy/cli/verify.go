@@ -28,6 +28,8 @@ type verifyFlags struct {
 	rates            []string
 	seed             uint64
 	effects          string
+	pair             bool // on the declared pair
+	rehearsal        bool // only what writes, on a pair whose service is filled anew
 	openapi          string
 	reportFlags
 }
@@ -57,52 +59,83 @@ that, with databases of their own:
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "draw the generators' values as an earlier run did; default at random")
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "compare the two sides without the contract's rules")
 	cmd.Flags().StringVar(&f.effects, "effects", "", "also compare what the sides write into their databases, monolith=DSN,service=DSN; needs --unsafe and an isolated pair")
+	cmd.Flags().BoolVar(&f.pair, "pair", false, "on the pair that the file declares: with its addresses, headers and databases, and --unsafe and --states")
+	cmd.MarkFlagsMutuallyExclusive("pair", "target")
+	cmd.MarkFlagsMutuallyExclusive("pair", "effects")
 	cmd.Flags().StringVar(&f.openapi, "openapi", "", "hold requests and answers against this OpenAPI description as well")
 	f.reports(cmd)
 	return cmd
 }
 
 func (e *env) verifyContract(ctx context.Context, capability string, f verifyFlags) error {
+	if err := f.destinations(); err != nil {
+		return err
+	}
 	cfg, p, err := e.declared(capability)
 	if err != nil {
 		return err
 	}
-	c, path, err := contractOf(p, f.contract)
+	r, err := e.replay(ctx, cfg, p, f)
 	if err != nil {
 		return err
 	}
-	targets, err := f.complete(cfg, p)
+	return e.judged(r.run)
+}
+
+// replayed is a contract that was replayed on both sides, and stored.
+type replayed struct {
+	run     report.Run
+	targets []verify.Target
+	rows    map[string]int64 // whose effects were compared, by the service's tables
+}
+
+// replay replays a contract, files the result, and stores it.
+func (e *env) replay(ctx context.Context, cfg *config.Config, p *config.Capability, f verifyFlags) (replayed, error) {
+	var r replayed
+	c, path, err := contractOf(p, f.contract)
 	if err != nil {
-		return err
+		return r, err
+	}
+	if f.rehearsal {
+		if c, err = verify.Writing(c); err != nil {
+			return r, err
+		}
+	}
+	if r.targets, err = f.complete(cfg, p); err != nil {
+		return r, err
 	}
 	d, err := description(f.openapi)
 	if err != nil {
-		return err
+		return r, err
 	}
-	o := verify.Options{Contract: c, Targets: targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
+	o := verify.Options{Contract: c, Targets: r.targets, Unsafe: f.unsafe, States: f.states, Teardown: f.teardown,
 		Strict: f.strict, Concurrency: f.concurrency, Seed: f.seed, Description: d}
-	unwatch, err := f.watchEffects(ctx, cfg, p, &o)
+	watched, err := f.watchEffects(ctx, cfg, p, &o)
 	if err != nil {
-		return err
+		return r, err
 	}
-	at := time.Now()
-	found, err := verify.Run(ctx, o)
-	if err = errors.Join(err, unwatch()); err != nil {
-		return err
+	r.run = report.Run{At: time.Now(), Capability: p.Name, Contract: path}
+	r.run.Report, err = verify.Run(ctx, o)
+	r.rows = watched.compared()
+	if err = errors.Join(err, watched.end(ctx)); err != nil {
+		return r, err
 	}
-	filed, err := e.fileContract(ctx, cfg, p, path, targets, found)
-	if err != nil {
-		return err
+	if r.run.Filed = "part of a rehearsal: only what writes was exercised"; f.rehearsal {
+		return r, e.keep(cfg, r.run, f.reportFlags)
 	}
-	run := report.Run{At: at, Capability: capability, Contract: path, Filed: filed, Report: found}
-	if err := e.keep(cfg, run, f.reportFlags); err != nil {
-		return err
+	if r.run.Filed, err = e.fileContract(ctx, cfg, p, path, r.targets, r.run.Report); err != nil {
+		return r, err
 	}
+	return r, e.keep(cfg, r.run, f.reportFlags)
+}
+
+// judged shows a verification and exits as it says.
+func (e *env) judged(run report.Run) error {
 	if err := e.tell(run); err != nil {
 		return err
 	}
-	if code := found.ExitCode(); code != 0 {
-		if len(found.ShutOut()) > 0 && !e.json {
+	if code := run.Report.ExitCode(); code != 0 {
+		if len(run.Report.ShutOut()) > 0 && !e.json {
 			fmt.Fprintln(e.err, "hint: the sides ask for credentials: -H 'Authorization: Bearer ${TOKEN}', or for one side -H 'service/Authorization: …'")
 		}
 		return codeError{code}

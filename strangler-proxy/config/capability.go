@@ -51,6 +51,7 @@ func (p *parser) capability(key, n *yaml.Node) Capability {
 		"log_budget": p.size(where+".log_budget", &c.LogBudget),
 		"writers":    func(_, v *yaml.Node) { c.Writers = p.list(where+".writers", v) },
 		"shadow":     func(_, v *yaml.Node) { p.capabilityShadow(where+".shadow", v, &c) },
+		"pair":       func(_, v *yaml.Node) { c.Pair = p.pair(where+".pair", v) },
 		"waive":      func(_, v *yaml.Node) { c.Waivers = p.waivers(where+".waive", v) },
 	})
 	if c.Service.URL == "" && n.Kind == yaml.MappingNode && !p.mentions(where+".service") {

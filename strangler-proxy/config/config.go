@@ -82,7 +82,9 @@ type Capability struct {
 	// Isolated is a second instance of the service with a database of its own,
 	// which gets copies of writes; nil where none is declared.
 	Isolated *Backend
-	Line     int
+	// Pair is where contracts that write are replayed; nil where none is declared.
+	Pair *Pair
+	Line int
 }
 
 // CopyLimits say how a copy spares the databases; zero is the default.

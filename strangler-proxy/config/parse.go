@@ -323,6 +323,7 @@ func (p *parser) links(n *yaml.Node) {
 func (p *parser) across() {
 	c := p.cfg
 	p.judge()
+	p.checkPairs()
 	p.agree()
 	var problems []route.Problem
 	c.table, problems = route.CompileAside(c.AllRoutes(), c.Paths(), p.pause)

@@ -216,8 +216,8 @@ func (c *Control) rehearsalGate(ctx context.Context, p *config.Capability) api.F
 		f.Text = err.Error()
 		return f
 	}
-	f, _ = c.filed(ctx, p, f, now)
-	return f
+	f, e := c.filed(ctx, p, f, now)
+	return comparedRows(p, f, e)
 }
 
 // fileRehearsal files how a rehearsal went.

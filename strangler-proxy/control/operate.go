@@ -147,22 +147,6 @@ func (l *lines) differences(all bool) func(verify.Difference) {
 	}
 }
 
-func (c *Control) rehearse(ctx context.Context, p *config.Capability, _ api.OperateRequest, out *lines) (any, error) {
-	result, err := c.engine.Rehearse(ctx, p.Name, out.steps())
-	switch {
-	case err != nil && result.Kind == "":
-		return nil, err // it did not begin, which proves nothing
-	case err != nil:
-		if fileErr := c.fileRehearsal(ctx, p, result.To, "fail", err.Error(), result); fileErr != nil {
-			c.o.Log.Error("the rehearsal could not be filed", "error", fileErr)
-		}
-		return result, err
-	}
-	result.Warning = strings.Join(nonEmpty(result.Warning, c.strangers(ctx, p, result.From)), "; ")
-	summary := fmt.Sprintf("held, fenced, drained and turned back in %.0f ms; %s; %d rows proven on the way back", result.PauseMS, result.Predicted, result.Proven)
-	return result, c.fileRehearsal(ctx, p, result.To, "pass", summary, result)
-}
-
 // strangers says who was seen writing on the side that a cutover will fence,
 // without being named in the file, "" where nobody was or nobody looks.
 func (c *Control) strangers(ctx context.Context, p *config.Capability, side change.Side) string {

@@ -251,6 +251,7 @@ type Recorded struct {
 	Covered   int             `json:"covered"`   // exchanges of a sort that the contract has
 	Counted   int             `json:"counted"`   // of so many that say something
 	Left      json.RawMessage `json:"left,omitempty"`
+	Loose     json.RawMessage `json:"loose,omitempty"` // places that are about what other capabilities made up
 	Contract  json.RawMessage `json:"contract"`
 }
 
@@ -264,6 +265,28 @@ type OperateRequest struct {
 	DryRun  bool   `json:"dry_run,omitempty"` // prepare
 	Why     string `json:"why,omitempty"`     // cutover, rollback
 	By      string `json:"by,omitempty"`
+	// Effects are what the sides of the declared pair wrote: rehearse.
+	Effects *Effects `json:"effects,omitempty"`
+}
+
+// Effects are what the two sides of a pair were found to write while a contract
+// was replayed on them.
+type Effects struct {
+	Contract      string           `json:"contract"` // its digest
+	MonolithBuild string           `json:"monolith_build,omitempty"`
+	ServiceBuild  string           `json:"service_build,omitempty"`
+	Verdict       string           `json:"verdict"` // of the verification
+	Summary       string           `json:"summary"`
+	Rows          map[string]int64 `json:"rows"` // compared, by the service's tables
+}
+
+// Sum is how many rows were compared.
+func (e Effects) Sum() int64 {
+	var sum int64
+	for _, n := range e.Rows {
+		sum += n
+	}
+	return sum
 }
 
 // Event is one line of a long operation's answer: progress while it runs, and
