@@ -216,7 +216,7 @@ func (l *life) accomplish(ctx context.Context, operation string) {
 		case st.Switching:
 			return errors.New("a switch is under way")
 		}
-		return errors.Join(fmt.Errorf("the move is %s, owned by the %s; %s", st.State, st.Owner, st.Problem), l.engine.do(ctx, operation))
+		return errors.Join(fmt.Errorf("the move is %s, owned by the %s; %s; forward %+v; reverse %+v", st.State, st.Owner, st.Problem, st.Forward, st.Reverse), l.engine.do(ctx, operation))
 	})
 }
 
