@@ -196,6 +196,8 @@ capabilities:
     nobody: x
     service: {url: http://a, nobody: x}
     canary: {nobody: x}
+    copy: {nobody: x}
+    pair: {nobody: x, monolith: {nobody: x}, service: {nobody: x}}
     routes: {GET /a: {owner: monolith, shadow: {nobody: x}, nobody: x}}
     shadow: {nobody: x}
     data:

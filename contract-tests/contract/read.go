@@ -49,7 +49,7 @@ func read(r io.Reader, skip bool) (Contract, int, error) {
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return Contract{}, 0, fmt.Errorf("read contract: %s%w", position(data, err), misread(err))
+		return Contract{}, 0, fmt.Errorf("read contract: %s%w", Position(data, err), Misread(err))
 	}
 	c, left, problems := f.contract(skip)
 	problems = append(problems, c.problems()...)
@@ -78,8 +78,8 @@ func Text(data []byte) ([]byte, error) {
 	return data, nil
 }
 
-// position gives the line and column of a decoding error, if it has one.
-func position(data []byte, err error) string {
+// Position gives the line and column of a decoding error, if it has one.
+func Position(data []byte, err error) string {
 	var offset int64
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -94,8 +94,8 @@ func position(data []byte, err error) string {
 	return place(data, int(offset))
 }
 
-// misread says what stands where something else belongs in words of JSON.
-func misread(err error) error {
+// Misread says what stands where something else belongs in words of JSON.
+func Misread(err error) error {
 	var kind *json.UnmarshalTypeError
 	if !errors.As(err, &kind) {
 		return err
@@ -199,7 +199,7 @@ func readInteraction(raw json.RawMessage, version4 bool) (Interaction, []string)
 		// What was read so far names the interaction and passes validation, so
 		// that the report holds this problem and not its consequences.
 		return Interaction{Key: f.Key, Description: f.Description, Request: Request{Method: "GET", Path: "/"}, Response: Response{Status: 200}},
-			[]string{misread(err).Error()}
+			[]string{Misread(err).Error()}
 	}
 	r := &reading{Interaction: Interaction{Key: f.Key, Description: f.Description, Pending: f.Pending, States: f.states()}}
 	r.request(f.Request, version4)

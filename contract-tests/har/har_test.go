@@ -76,7 +76,7 @@ func TestBrokenFilesTellEveryPlace(t *testing.T) {
 		return `{"request":{"method":"GET","url":"http://x/"},"response":{"status":200,"content":` + response + `}}`
 	}
 	for text, want := range map[string][]string{
-		"{": {"unexpected end"}, "{}": {"has no log"}, `{"log":{"entries":{}}}`: {"cannot unmarshal"},
+		"{": {"unexpected end"}, "{}": {"has no log"}, `{"log":{"entries":{}}}`: {"line 1, column 19: log.entries is of type object (accepted: a list)"},
 		"{\"log\":\"\xff\"}": {"not UTF-8"},
 		entries(bad(`{"text":"?","encoding":"base64"}`), saved, bad(`{"text":"x","encoding":"zip"}`), `{"request":{"url":"http://[x"},"response":{}}`, `7`): {
 			"log.entries[0]: response.content: text is not base64", "log.entries[2]: response.content: encoding is \"zip\" (accepted: base64", "log.entries[3]: request.url", "log.entries[4]: no entry"},

@@ -50,13 +50,15 @@ func Read(r io.Reader, choose Choose) (Traffic, error) {
 		return Traffic{}, fmt.Errorf("read HAR: %w", err)
 	}
 	var f struct {
-		Log *struct{ Entries []json.RawMessage }
+		Log *struct {
+			Entries []json.RawMessage `json:"entries"`
+		} `json:"log"`
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
-		return Traffic{}, fmt.Errorf("read HAR: %w", err)
+		return Traffic{}, fmt.Errorf("read HAR: %s%w", contract.Position(data, err), contract.Misread(err))
 	}
 	if f.Log == nil {
-		return Traffic{}, errors.New("read HAR: the file has no log")
+		return Traffic{}, errors.New("read HAR: the file has no log (accepted: an object log with a list entries)")
 	}
 	t := Traffic{Left: map[string]int{}}
 	var problems []error
@@ -78,7 +80,7 @@ func Read(r io.Reader, choose Choose) (Traffic, error) {
 func (t *Traffic) entry(raw json.RawMessage, choose Choose) error {
 	var e entry
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return fmt.Errorf("no entry: %w", err)
+		return fmt.Errorf("no entry: %w", contract.Misread(err))
 	}
 	address, err := url.Parse(e.Request.URL)
 	if err != nil {

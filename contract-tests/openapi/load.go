@@ -45,6 +45,9 @@ func Load(path string) (*Description, error) {
 	if data, err = contract.Text(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := recognise(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("load description: %w", err)
@@ -53,16 +56,16 @@ func Load(path string) (*Description, error) {
 	loader := openapi3.NewLoader()
 	loader.ReadFromURIFunc = func(_ *openapi3.Loader, location *url.URL) ([]byte, error) { return within(root, location) }
 	doc, err := loader.LoadFromDataWithPath(data, &url.URL{Path: filepath.ToSlash(absolute)})
+	if err != nil && strings.Contains(err.Error(), "failed to unmarshal") {
+		return nil, fmt.Errorf("%s: %w", path, inYAML(err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if !strings.HasPrefix(doc.OpenAPI, "3.0") && !strings.HasPrefix(doc.OpenAPI, "3.1") {
-		return nil, fmt.Errorf("%s: openapi is %q (accepted: 3.0 and 3.1)", path, doc.OpenAPI)
 	}
 	// An example that breaks its schema is told where it matters: by who imports
 	// it.
 	if err := doc.Validate(context.Background(), openapi3.DisableExamplesValidation()); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, accepts(err))
 	}
 	d := &Description{path: path, doc: doc}
 	return d, d.route()

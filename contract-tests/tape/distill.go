@@ -17,6 +17,9 @@ const DefaultCover = 0.999
 // Options say how to distil.
 type Options struct {
 	Consumer, Provider string
+	// Capability is the one that the contract is about: what else is on the tapes
+	// only says where ids come from. "" takes everything to be of one.
+	Capability string
 	// Cover is the share of the traffic's weight that the interactions are to
 	// cover, above 0 and up to 1; 0 is DefaultCover.
 	Cover float64
@@ -28,6 +31,7 @@ type Distilled struct {
 	Weight   int               `json:"weight"`  // exchanges that count
 	Covered  int               `json:"covered"` // of them, those of a sort that the contract has
 	Left     []Sort            `json:"left"`    // the sorts left out as too rare, the most frequent first
+	Loose    []Loose           `json:"loose"`   // places that are about what others made up, the most frequent first
 	Skipped  Skipped           `json:"skipped"`
 }
 
@@ -63,20 +67,38 @@ type cluster struct {
 // the traffic; since no exchange is of two sorts, no smaller choice covers as
 // much. What varied among them becomes a rule, as narrow as the samples allow;
 // what was redacted may be anything of its type. Where an answer made up an id
-// that a later request of the same client is about, the two become a chain.
+// that a later request of the same client is about, the two become a chain;
+// chains end where a capability does, and what comes from another one is listed.
 // Requests that cannot be repeated, because a part of them was redacted, are
 // pending.
 func Distill(exchanges []Exchange, o Options) Distilled {
 	if o.Cover <= 0 || o.Cover > 1 {
 		o.Cover = DefaultCover
 	}
-	d := Distilled{Contract: contract.Contract{Consumer: o.Consumer, Provider: o.Provider}, Left: []Sort{}}
+	d := Distilled{Contract: contract.Contract{Consumer: o.Consumer, Provider: o.Provider}, Left: []Sort{}, Loose: []Loose{}}
+	var others []Exchange
+	if o.Capability != "" {
+		exchanges, others = apart(exchanges, o.Capability)
+	}
 	exchanges = d.countable(exchanges)
 	clusters := clustered(exchanges)
 	tie(exchanges, clusters)
 	kept := d.choose(exchanges, clusters, o.Cover)
 	d.Contract.Interactions = interactions(exchanges, kept)
+	d.Loose = append(d.Loose, looseEnds(exchanges, others, kept)...)
 	return d
+}
+
+// apart takes a capability's exchanges out of others.
+func apart(exchanges []Exchange, capability string) (own, others []Exchange) {
+	for _, e := range exchanges {
+		if e.Capability == capability {
+			own = append(own, e)
+		} else {
+			others = append(others, e)
+		}
+	}
+	return own, others
 }
 
 // countable leaves out what is no example, in the order of the answers.

@@ -239,7 +239,8 @@ type Database interface {
 	// Head returns the current end of the change log.
 	Head(ctx context.Context) (Position, error)
 	// Read returns changes after from, up to about limit of them. An empty
-	// batch with To == from means nothing is new.
+	// batch with To == from means nothing is new. A row may have values of a
+	// later time than To, but then the change that brought them is still to come.
 	Read(ctx context.Context, from Position, limit int) (Batch, error)
 	// Retained returns about how many bytes of log the move keeps from being
 	// recycled.

@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	batchLimit   = 2000                   // changes read at once
-	idlePoll     = 20 * time.Millisecond  // between looks at a quiet log
-	retryDelay   = 100 * time.Millisecond // after the first failure of a stream
-	maxRetry     = 5 * time.Second
-	applyTimeout = 30 * time.Second // of one batch, or of taking the stream
+	idlePoll   = 20 * time.Millisecond  // between looks at a quiet log
+	retryDelay = 100 * time.Millisecond // after the first failure of a stream
+	maxRetry   = 5 * time.Second
 )
 
 // stream follows one side into the other, for as long as the move lives. It
@@ -29,6 +27,7 @@ type stream struct {
 	plan     *mapping.Plan
 	runner   string
 	start    change.Position // where a stream that does not exist yet begins
+	effort   effort          // of the next batch; the stream's own goroutine's
 	// keep is the position below which the log may be forgotten, beside what
 	// was applied: verification still needs the keys above it.
 	keep func() change.Position
@@ -59,7 +58,7 @@ type StreamStatus struct {
 
 func newStream(id string, side change.Side, from, to change.Database, plan *mapping.Plan, runner string, start change.Position) *stream {
 	return &stream{
-		id: id, side: side, from: from, to: to, plan: plan, runner: runner, start: start,
+		id: id, side: side, from: from, to: to, plan: plan, runner: runner, start: start, effort: usual,
 		keep:  func() change.Position { return ^change.Position(0) },
 		nudge: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
@@ -101,7 +100,7 @@ func (s *stream) follow(ctx context.Context, progressed func()) error {
 	s.update(func() { s.at = cp })
 	for {
 		asked := time.Now()
-		b, err := s.from.Read(ctx, s.at.Position, batchLimit)
+		b, err := s.from.Read(ctx, s.at.Position, s.effort.limit)
 		if err != nil {
 			return fmt.Errorf("read changes of the %s: %w", s.side, err)
 		}
@@ -126,11 +125,15 @@ func (s *stream) apply(ctx context.Context, b change.Batch) error {
 	if err != nil {
 		return fmt.Errorf("changes of the %s %w: %w", s.side, change.ErrCannotFollow, err)
 	}
-	bounded, cancel := context.WithTimeout(ctx, applyTimeout)
+	bounded, cancel := context.WithTimeout(ctx, s.effort.within)
 	defer cancel()
+	began := time.Now()
 	if err := s.to.Apply(bounded, s.id, s.runner, mapped); err != nil {
+		f, ok := s.to.(change.Fickle)
+		s.effort = s.effort.failed(err, ok && f.Away(err))
 		return fmt.Errorf("apply changes to the %s: %w", s.side.Other(), err)
 	}
+	s.effort = s.effort.stored(time.Since(began))
 	s.update(func() {
 		s.at.Position = b.To
 		if b.Marker != "" {

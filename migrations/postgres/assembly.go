@@ -277,7 +277,7 @@ func (f *feed) commit(end change.Position) {
 	}
 	t.end = end
 	f.last = end
-	f.commits(writer{t.xid, end})
+	f.unseen.commits(writer{t.xid, end})
 	for _, c := range t.changes {
 		f.touched[c.id] = touch{end, c.Table, c.Key}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"stranglerfig/migrations/change"
@@ -19,10 +18,6 @@ const (
 	queueLimit = 50_000
 	// touchedLimit bounds the keys that are remembered for verification.
 	touchedLimit = 250_000
-	// unseenLimit bounds the transactions that are looked for before rows are
-	// looked up. A session commits one at a time, so those that cannot be seen
-	// yet are fewer than there are sessions.
-	unseenLimit = 10_000
 	// silences is how often the server may have nothing to say before the log
 	// is flushed.
 	silences = 4
@@ -36,7 +31,7 @@ const (
 // where it was acknowledged, so a feed that is started again has everything
 // after that.
 type feed struct {
-	mu      sync.Mutex
+	turn    turn
 	id      string   // of the side of the move
 	session *session // nil: not started
 	tables  map[uint32]*streamed
@@ -59,17 +54,24 @@ type feed struct {
 	touched   map[string]touch
 	floor     change.Position // touched is complete after it
 
-	// unseen are the latest transactions that were received, in their order, of
-	// which nobody has made sure yet that their changes can be seen. It outlives
-	// a session: the follower has what that one received.
-	unseen []writer
+	bearable time.Duration // silence of a server that is at work
+	unseen   unseen
 }
 
-// writer is a transaction that changed rows.
-type writer struct {
-	xid uint32
-	end change.Position
+// turn is a lock for which nobody waits any longer than they want to: whoever has
+// it may be waiting for a server.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
+
+func (t turn) leave() { <-t }
 
 // touch is the last change of a key.
 type touch struct {
@@ -78,10 +80,10 @@ type touch struct {
 	key   change.Key
 }
 
-// close ends the session.
+// close ends the session, once whoever uses it has done so.
 func (f *feed) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.turn <- struct{}{}
+	defer f.turn.leave()
 	f.stop()
 }
 
@@ -96,48 +98,30 @@ func (f *feed) stop() {
 	f.acked, f.wanted, f.floor, f.touched, f.persisted = 0, 0, 0, nil, time.Time{}
 }
 
-// commits notes a transaction whose changes may not be seen yet.
-func (f *feed) commits(w writer) {
-	if len(f.unseen) == unseenLimit {
-		f.unseen = append(f.unseen[:0], f.unseen[unseenLimit/2:]...)
-	}
-	f.unseen = append(f.unseen, w)
-}
-
-// writers are the transactions whose changes may not be seen yet.
-func (f *feed) writers() []writer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.unseen)
-}
-
-// saw notes that what was received up to a position can be seen.
-func (f *feed) saw(upTo change.Position) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.unseen = slices.DeleteFunc(f.unseen, func(w writer) bool { return w.end <= upTo })
-}
-
 // forgive lets a promise go that was made about a log that began anew, and what
 // was waited for in it.
 func (f *feed) forgive() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.promised, f.unseen = 0, nil
+	f.turn <- struct{}{}
+	defer f.turn.leave()
+	f.promised = 0
+	f.unseen.saw(^change.Position(0))
 }
 
 // withFeed runs a function on a feed that has received everything up to a
 // position, or at least as many changes as enough. A session that breaks is
 // started again.
 func (db *DB) withFeed(ctx context.Context, target change.Position, from *change.Position, enough int, f func(*feed) error) error {
-	db.feed.mu.Lock()
-	defer db.feed.mu.Unlock()
+	if err := db.feed.turn.take(ctx); err != nil {
+		return err
+	}
+	defer db.feed.turn.leave()
 	var err error
 	for range attempts {
 		if err = db.prepareFeed(ctx, from); err == nil {
 			err = db.feed.catchUp(ctx, target, enough, db.poke)
 		}
 		if err == nil {
+			db.feed.bearable = unbearable
 			return f(&db.feed)
 		}
 		if errors.Is(err, change.ErrNotPrepared) || errors.Is(err, change.ErrCannotFollow) || ctx.Err() != nil {

@@ -81,10 +81,13 @@ func (db *DB) poke(ctx context.Context, s *session) error {
 	var busy bool
 	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_replication_slots JOIN pg_stat_activity ON pid = active_pid
 		WHERE slot_name = $1 AND active_pid = $2 AND coalesce(wait_event_type, '') NOT IN ('Activity', 'Client'))`, db.name, int32(s.conn.PID())).Scan(&busy)
-	if err == nil && (!busy || silence > unbearable) {
-		err = fmt.Errorf("read the replication stream: nobody has answered for %s", silence.Round(time.Second))
+	if err != nil || (busy && silence < db.feed.bearable) {
+		return err
 	}
-	return err
+	if busy { // the next session has the same work to do, and more time for it
+		db.feed.bearable *= 2
+	}
+	return fmt.Errorf("read the replication stream: nobody has answered for %s", silence.Round(time.Second))
 }
 
 // Read returns changes after a position, each row as it was at the end of the
@@ -161,43 +164,6 @@ func (db *DB) presentRows(ctx context.Context, keys map[int][]change.Key) (map[i
 	return present, db.flush(ctx)
 }
 
-// untilVisible waits until the changes of transactions can be seen. The log has
-// a commit a moment before others see it, and long before where it waits for a
-// synchronous standby; the transaction's lock on itself is released after.
-func (db *DB) untilVisible(ctx context.Context, xids []uint32) error {
-	for {
-		var waiting bool
-		err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks
-			WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted AND transactionid::text::bigint = ANY ($1::bigint[]))`, xids).Scan(&waiting)
-		if err != nil || !waiting {
-			return err
-		}
-		if !pause(ctx, time.Millisecond) {
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// untilReadIsVisible waits until the changes of everything that was read of the
-// log can be seen. Without that a follower that is quick would be taken to hold
-// rows that the owner does not have.
-func (db *DB) untilReadIsVisible(ctx context.Context) error {
-	writers := db.feed.writers()
-	if len(writers) == 0 {
-		return nil
-	}
-	xids := make([]uint32, len(writers))
-	var upTo change.Position
-	for i, w := range writers {
-		xids[i], upTo = w.xid, max(upTo, w.end)
-	}
-	if err := db.untilVisible(ctx, xids); err != nil {
-		return err
-	}
-	db.feed.saw(upTo)
-	return nil
-}
-
 // Touched lists distinct keys of the log.
 func (db *DB) Touched(ctx context.Context, since change.Position, limit int) ([]change.Change, bool, error) {
 	end, err := db.written(ctx)
@@ -217,8 +183,10 @@ func (db *DB) Touched(ctx context.Context, since change.Position, limit int) ([]
 // Acknowledge lets the log go now and then; until it does, it only costs space.
 // What is put off is made up for by the next Read.
 func (db *DB) Acknowledge(ctx context.Context, upTo change.Position) error {
-	db.feed.mu.Lock()
-	defer db.feed.mu.Unlock()
+	if err := db.feed.turn.take(ctx); err != nil {
+		return err
+	}
+	defer db.feed.turn.leave()
 	db.feed.wanted = max(db.feed.wanted, upTo)
 	return db.acknowledge(ctx)
 }

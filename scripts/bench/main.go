@@ -1,6 +1,7 @@
 // Command bench measures what this toolkit costs, beside the plain way of
 // doing the same thing, in one run and with interleaved rounds.
 //
+//	go run ./scripts/bench alarms [--comparisons 100000] [--seed 1] [--json]
 //	go run ./scripts/bench compare [--rounds 5] [--each 300ms] [--json]
 //	go run ./scripts/bench data [--rows 1000000] [--rounds 3] [--json]
 //	go run ./scripts/bench data --database postgres [--rows 5000000] [--case copy,verify,decode,apply,pause]
@@ -26,6 +27,7 @@ import (
 
 // benches by the word that starts them.
 var benches = map[string]func(ctx context.Context, args []string, out, errs io.Writer) error{
+	"alarms":  alarms,
 	"compare": comparisons,
 	"data":    data,
 	"proxy":   proxy,

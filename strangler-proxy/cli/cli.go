@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -66,6 +67,7 @@ func (e *env) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&e.config, "config", "c", "strangler.yaml", "the config file")
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "print for machines: one JSON document")
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(misflagged)
 	root.AddCommand(
 		e.initVerb(), e.serveVerb(), e.checkVerb(), e.explainVerb(), e.routesVerb(), e.statusVerb(), e.ownVerb(), e.overrideVerb(),
 		e.dataVerb(), e.canCutoverVerb(), e.switchVerb("cutover"), e.switchVerb("rollback"), e.contractVerb(), e.shadowVerb(), e.chaosVerb(), e.playbookVerb(), e.ledgerVerb(), e.evidenceVerb(),
@@ -208,4 +210,25 @@ func takes(use string, args cobra.PositionalArgs) cobra.PositionalArgs {
 			Hint: "what has spaces in it needs quotes; " + cmd.CommandPath() + " --help", Code: api.ExitNo,
 		}
 	}
+}
+
+// parsed are the ways in which flags' values are refused by what reads them, and
+// what is accepted instead.
+var parsed = []struct {
+	refused  *regexp.Regexp
+	accepted string
+}{
+	{regexp.MustCompile(`strconv\.Parse(Uint|Int): .*$`), "accepted are whole numbers"},
+	{regexp.MustCompile(`strconv\.ParseBool: .*$`), "accepted are true and false"},
+	{regexp.MustCompile(`time: .*duration.*$`), "accepted are durations such as 10s, 5m or 1h30m"},
+}
+
+// misflagged is the error of a flag that there is not, or whose value cannot be
+// read.
+func misflagged(cmd *cobra.Command, err error) error {
+	text := err.Error()
+	for _, p := range parsed {
+		text = p.refused.ReplaceAllLiteralString(text, p.accepted)
+	}
+	return &api.Error{Text: text, Hint: cmd.CommandPath() + " --help lists the flags", Code: api.ExitNo}
 }

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +42,7 @@ func description(path string) (verify.Description, error) {
 func importOpenAPI(path string) (imported, error) {
 	d, err := openapi.Load(path)
 	if err != nil {
-		return imported{}, err
+		return imported{}, errors.New(strings.TrimPrefix(err.Error(), path+": ")) // which is said already
 	}
 	c, left, err := d.Contract()
 	return imported{contract: c, left: left, doubts: d.Departures(c)}, err
@@ -56,7 +58,7 @@ with 2 where they may and the descriptions cannot tell, and with 0 otherwise.`, 
 			for _, path := range args {
 				d, err := openapi.Load(path)
 				if err != nil {
-					return &api.Error{Text: err.Error(), Code: api.ExitNo}
+					return &api.Error{Text: err.Error(), Hint: "accepted are OpenAPI descriptions (3.0 and 3.1), in YAML or JSON", Code: api.ExitNo}
 				}
 				both = append(both, d)
 			}

@@ -34,7 +34,7 @@ func (e *env) evidenceListVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l, err := ledger.OpenReadOnly(cfg.Resolve(cfg.State))
+			l, err := readLedger(cfg)
 			if err != nil {
 				return err
 			}
@@ -46,6 +46,9 @@ func (e *env) evidenceListVerb() *cobra.Command {
 			all, err := onFile(cmd.Context(), l, filter)
 			if err != nil {
 				return err
+			}
+			if _, declared := cfg.Capability(filter.Capability); len(all) == 0 && len(args) == 1 && !declared {
+				return api.NoCapability(filter.Capability, cfg.Names())
 			}
 			if e.json {
 				e.print(all)
@@ -119,6 +122,9 @@ secrets are replaced. A ledger whose chain is broken is refused.
 			if out == "" {
 				out = args[0] + "-evidence.html"
 			}
+			if err := destinations([2]string{"--out", out}); err != nil {
+				return err
+			}
 			return e.pack(cmd.Context(), cfg, args[0], out)
 		})
 	cmd.Flags().StringVar(&out, "out", "", "the file to write; default CAPABILITY-evidence.html")
@@ -126,7 +132,7 @@ secrets are replaced. A ledger whose chain is broken is refused.
 }
 
 func (e *env) pack(ctx context.Context, cfg *config.Config, capability, out string) error {
-	l, err := ledger.OpenReadOnly(cfg.Resolve(cfg.State))
+	l, err := readLedger(cfg)
 	if err != nil {
 		return err
 	}
@@ -139,6 +145,9 @@ func (e *env) pack(ctx context.Context, cfg *config.Config, capability, out stri
 		Ledger: l, Capability: capability, Clean: clean, Now: time.Now(),
 		Kept: func(digest string) string { return control.KeptContract(cfg, digest) },
 	})
+	if _, declared := cfg.Capability(capability); errors.Is(err, evidence.ErrNoCutover) && !declared {
+		return api.NoCapability(capability, cfg.Names())
+	}
 	if errors.Is(err, evidence.ErrNoCutover) {
 		return &api.Error{Text: err.Error(), Hint: "strangler can-cutover " + capability + " says what it would need", Code: api.ExitNotEnough}
 	}

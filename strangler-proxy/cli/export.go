@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +54,9 @@ func (e *env) export(args []string, f exportFlags) error {
 	case len(args) == 0 && f.contract == "":
 		return &api.Error{Text: "export needs a capability, or --contract FILE", Code: api.ExitNo}
 	}
+	if err := errors.Join(based(f.base), destinations([2]string{"--out", f.out})); err != nil {
+		return err
+	}
 	c, err := e.exported(args, f)
 	if err != nil {
 		return err
@@ -90,6 +95,14 @@ func (e *env) export(args []string, f exportFlags) error {
 	fmt.Fprintf(e.out, "%s: %s of %d interactions\n", out, f.format, len(c.Interactions))
 	for _, line := range lost {
 		fmt.Fprintf(e.out, "lost: %s\n", line)
+	}
+	return nil
+}
+
+// based refuses an address that an archive's requests cannot have gone to.
+func based(base string) error {
+	if u, err := url.Parse(base); base != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return &api.Error{Text: fmt.Sprintf("--base %q: accepted are http://HOST and https://HOST", base), Code: api.ExitNo}
 	}
 	return nil
 }
@@ -170,6 +183,9 @@ func describe(c contract.Contract, f exportFlags, out string) ([]byte, []string,
 		exchanges, damaged, err := tape.Load(path)
 		if err != nil {
 			return nil, nil, err
+		}
+		if len(exchanges) == 0 && damaged > 0 {
+			return nil, nil, fmt.Errorf("--tape %s: no line can be read as an exchange, %d are damaged", path, damaged)
 		}
 		cut := 0
 		for _, x := range exchanges {

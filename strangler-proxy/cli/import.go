@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -120,7 +121,7 @@ func (f importFlags) check() error {
 	case f.capability != "" && len(f.routes) > 0:
 		return &api.Error{Text: "--capability and --route both say which routes: give one of them", Code: api.ExitNo}
 	}
-	return nil
+	return destinations([2]string{"--out", f.out}, [2]string{"--merge", f.merge})
 }
 
 // aboutMessages reports whether a contract was refused for what is not HTTP.
@@ -150,11 +151,14 @@ func (e *env) importFile(path string, f importFlags) (imported, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return imported{}, err
+		return imported{}, plainly(err)
 	}
 	format := f.format
 	if format == "" {
 		format = formatOf(data)
+	}
+	if ext := strings.ToLower(filepath.Ext(path)); format == "pact" && (ext == ".yaml" || ext == ".yml") && f.format == "" {
+		format = "openapi" // which a pact or an archive never is
 	}
 	switch format {
 	case "har":
@@ -164,7 +168,7 @@ func (e *env) importFile(path string, f importFlags) (imported, error) {
 	case "openapi":
 		return importOpenAPI(path)
 	}
-	return imported{}, errors.New("neither a pact, an archive nor a description, as far as it looks: say what it is with --format")
+	return imported{}, errors.New("neither a pact, an archive nor a description, as far as it looks: say what it is (accepted: --format pact, har or openapi)")
 }
 
 // yamlDescription is how a description in YAML is told.

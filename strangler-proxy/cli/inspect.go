@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stranglerfig/migrations/ledger"
+	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control"
 	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/proxy"
@@ -363,5 +366,18 @@ func (e *env) openLedger() (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ledger.OpenReadOnly(cfg.Resolve(cfg.State))
+	return readLedger(cfg)
+}
+
+// readLedger opens the ledger of a state, which there is once something was
+// served from it.
+func readLedger(cfg *config.Config) (*ledger.Ledger, error) {
+	l, err := ledger.OpenReadOnly(cfg.Resolve(cfg.State))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &api.Error{Text: fmt.Sprintf("there is no ledger in %s: nothing has been served from that state yet", cfg.Resolve(cfg.State)), Hint: "strangler serve, or name another config with -c", Code: api.ExitNotEnough}
+	case err != nil:
+		return nil, &api.Error{Text: err.Error(), Hint: "look for a copy of the state's folder, and leave this one as it is", Code: api.ExitFailed}
+	}
+	return l, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,12 +58,13 @@ The tape stays in the state's folder: strangler contract distill makes another c
 	return cmd
 }
 
-// unwritten refuses to overwrite a contract: people edit them.
+// unwritten refuses to overwrite a contract: people edit them. It also refuses a
+// file that could not be written.
 func unwritten(out string) error {
 	if _, err := os.Stat(out); err == nil {
 		return &api.Error{Text: out + " exists already", Hint: "name another file with --out, or move that one away", Code: api.ExitNo}
 	}
-	return nil
+	return destinations([2]string{"--out", out})
 }
 
 // recorded saves what was recorded and says what it was made of.
@@ -75,13 +77,19 @@ func (e *env) recorded(r api.Recorded, out string) error {
 		return err
 	}
 	var left []tape.Sort
+	var loose []tape.Loose
 	if err := json.Unmarshal(r.Left, &left); err != nil {
 		return fmt.Errorf("what the contract leaves out: %w", err)
+	}
+	if len(r.Loose) > 0 { // which an older strangler does not tell
+		if err := json.Unmarshal(r.Loose, &loose); err != nil {
+			return fmt.Errorf("what the contract does not chain: %w", err)
+		}
 	}
 	if e.json {
 		e.print(map[string]any{
 			"exchanges": r.Exchanges, "dropped": r.Dropped, "unsampled": r.Unsampled, "beyond": r.Beyond, "interactions": len(c.Interactions),
-			"counted": r.Counted, "covered": r.Covered, "left": left, "contract": out, "tape": r.Tape,
+			"counted": r.Counted, "covered": r.Covered, "left": left, "loose": loose, "contract": out, "tape": r.Tape,
 		})
 		return nil
 	}
@@ -93,6 +101,7 @@ func (e *env) recorded(r api.Recorded, out string) error {
 	}
 	fmt.Fprintln(e.out, ")")
 	e.covered(r.Covered, r.Counted, left)
+	e.loose(loose)
 	fmt.Fprintf(e.out, "the redacted tape is %s\n", r.Tape)
 	return nil
 }
@@ -107,6 +116,23 @@ func (e *env) covered(covered, counted int, left []tape.Sort) {
 		fmt.Fprintf(e.out, "  left out: %s answers %d, %d times, such as %s\n", s.Route, s.Status, s.Weight, s.Example)
 	}
 }
+
+// loose says what the contract is about that others made up.
+func (e *env) loose(all []tape.Loose) {
+	for _, l := range all[:min(shownLoose, len(all))] {
+		from := "no answer on the tape made it up"
+		if l.From != "" {
+			from = fmt.Sprintf("%s of %s made it up, and chains end where a capability does", l.From, l.Capability)
+		}
+		fmt.Fprintf(e.out, "  not chained: %s of %s answered %d, %d times: the id of a thing called %s; %s, so it stays as it was recorded\n", l.Place, l.Route, l.Status, l.Times, l.Noun, from)
+	}
+	if more := len(all) - shownLoose; more > 0 {
+		fmt.Fprintf(e.out, "  not chained: %d more; --json lists all\n", more)
+	}
+}
+
+// shownLoose is how many places are shown that are not chained.
+const shownLoose = 10
 
 // distillFlags are the flags of contract distill.
 type distillFlags struct {
@@ -128,6 +154,7 @@ request of the same client is about makes a chain. What is left out is listed.
 	cmd.Flags().StringVar(&f.out, "out", "", "the contract file to write")
 	cmd.Flags().StringVar(&f.merge, "merge", "", "a contract whose written interactions are taken over")
 	cmd.Flags().StringVar(&f.o.Consumer, "consumer", "clients", "who relies on the contract")
+	cmd.Flags().StringVar(&f.o.Capability, "capability", "", "the capability to make a contract of, where the tapes are of several")
 	cmd.Flags().StringVar(&f.o.Provider, "provider", "", "who must honour it; default the capability on the tape")
 	cmd.Flags().Var((*share)(&f.o.Cover), "cover", "the share of the traffic to cover; default 99.9%")
 	_ = cmd.MarkFlagRequired("out") // fails only for a flag that is not there
@@ -142,16 +169,13 @@ func (e *env) distill(tapes []string, f distillFlags) error {
 	damaged := 0
 	for _, path := range tapes {
 		more, broken, err := tape.Load(path)
-		if errors.Is(err, os.ErrNotExist) {
-			return &api.Error{Text: err.Error(), Hint: "tapes are in the folder tapes of the state's", Code: api.ExitNo}
-		}
 		if err != nil {
-			return err
+			return &api.Error{Text: err.Error(), Hint: "tapes are in the folder tapes of the state's", Code: api.ExitNo}
 		}
 		exchanges, damaged = append(exchanges, more...), damaged+broken
 	}
-	if f.o.Provider == "" {
-		f.o.Provider = provider(exchanges, tapes)
+	if err := f.about(exchanges, tapes); err != nil {
+		return err
 	}
 	d := tape.Distill(exchanges, f.o)
 	if len(d.Contract.Interactions) == 0 {
@@ -175,24 +199,43 @@ func (e *env) distill(tapes []string, f distillFlags) error {
 	if e.json {
 		e.print(map[string]any{
 			"contract": f.out, "interactions": len(c.Interactions), "exchanges": len(exchanges), "damaged": damaged,
-			"counted": d.Weight, "covered": d.Covered, "left": d.Left, "skipped": d.Skipped,
+			"counted": d.Weight, "covered": d.Covered, "left": d.Left, "loose": d.Loose, "skipped": d.Skipped,
 		})
 		return nil
 	}
 	fmt.Fprintf(e.out, "%s: %d interactions from %d exchanges (%d damaged; left aside: %d cut short, %d answered 5xx, %d switched protocols)\n",
 		f.out, len(c.Interactions), len(exchanges), damaged, d.Skipped.Truncated, d.Skipped.Failed, d.Skipped.Switched)
 	e.covered(d.Covered, d.Weight, d.Left)
+	e.loose(d.Loose)
 	return nil
 }
 
-// provider is the capability that the tapes are about.
-func provider(exchanges []tape.Exchange, tapes []string) string {
+// about settles which capability the contract is about, and who honours it.
+func (f *distillFlags) about(exchanges []tape.Exchange, tapes []string) error {
+	on := map[string]bool{}
 	for _, e := range exchanges {
 		if e.Capability != "" {
-			return e.Capability
+			on[e.Capability] = true
 		}
 	}
-	return strings.TrimSuffix(filepath.Base(tapes[0]), ".ndjson")
+	known := slices.Sorted(maps.Keys(on))
+	switch {
+	case f.o.Capability == "" && len(known) > 1:
+		return &api.Error{Text: fmt.Sprintf("the tapes are of %s, and a contract is of one of them", strings.Join(known, ", ")),
+			Hint: "--capability " + known[0] + "; what the others answered only says where ids come from", Code: api.ExitNo}
+	case f.o.Capability != "" && !on[f.o.Capability]:
+		return &api.Error{Text: fmt.Sprintf("--capability %q: nothing on the tapes is of it", f.o.Capability), Hint: "on the tapes are: " + strings.Join(known, ", "), Code: api.ExitNo}
+	}
+	switch {
+	case f.o.Provider != "":
+	case f.o.Capability != "":
+		f.o.Provider = f.o.Capability
+	case len(known) == 1:
+		f.o.Provider = known[0]
+	default:
+		f.o.Provider = strings.TrimSuffix(filepath.Base(tapes[0]), ".ndjson")
+	}
+	return nil
 }
 
 // share is a flag such as 10% or 0.1.

@@ -96,3 +96,35 @@ func TestDistillingAnewKeepsWhatPeopleWrote(t *testing.T) {
 		t.Errorf("%+v, %v\n%s", second, err, said)
 	}
 }
+
+func TestTapesOfSeveralCapabilitiesAreDistilledForOneOfThem(t *testing.T) {
+	t.Chdir(t.TempDir())
+	line := func(at int, capability, route, path, body, answer string) string {
+		return fmt.Sprintf(`{"at":"2026-07-01T12:00:%02dZ","route":%q,"capability":%q,"request":{"method":"POST","path":%q,"header":{"Cookie":["s=1"]},"body":%q},"response":{"status":201,"body":%q}}`+"\n", at, route, capability, path, body, answer)
+	}
+	for name, text := range map[string]string{
+		"orders.ndjson":  line(1, "orders", "POST /orders", "/orders", `{}`, `{"id":70}`),
+		"billing.ndjson": line(2, "billing", "POST /invoices", "/invoices", `{"order_id":70}`, `{"id":900}`),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, row := range []struct{ args, says, code string }{
+		{"billing.ndjson orders.ndjson --out a.json", "the tapes are of billing, orders, and a contract is of one of them\nhint: --capability billing; ", "exit code 1"},
+		{"billing.ndjson orders.ndjson --out a.json --capability catalog", "--capability \"catalog\": nothing on the tapes is of it\nhint: on the tapes are: billing, orders", "exit code 1"},
+		{"billing.ndjson orders.ndjson --out b.json --capability billing", "not chained: $.body.order_id of POST /invoices answered 201, 1 times: the id of a thing called order; POST /orders of orders made it up, and chains end where a capability does, so it stays as it was recorded", ""},
+		{"billing.ndjson --out c.json", "not chained: $.body.order_id of POST /invoices answered 201, 1 times: the id of a thing called order; no answer on the tape made it up, so it stays as it was recorded", ""},
+	} {
+		said := strangler(t, append([]string{"contract", "distill"}, strings.Fields(row.args)...)...)
+		if !strings.Contains(said, row.says) || !strings.Contains(said, row.code) || row.code == "" && strings.Contains(said, "exit code") {
+			t.Errorf("want %q and %q:\n%s", row.says, row.code, said)
+		}
+	}
+	if _, err := os.Stat("a.json"); err == nil {
+		t.Error("something was written although it was refused")
+	}
+	if c, err := contract.Load("b.json"); err != nil || c.Provider != "billing" || len(c.Interactions) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -24,6 +22,11 @@ type reportFlags struct{ html, junit string }
 func (f *reportFlags) reports(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.html, "html", "", "write a page with the answers side by side; it needs nothing else and runs nothing")
 	cmd.Flags().StringVar(&f.junit, "junit", "", "write JUnit's XML, a test case for each interaction")
+}
+
+// destinations refuses files that could not be written.
+func (f reportFlags) destinations() error {
+	return destinations([2]string{"--html", f.html}, [2]string{"--junit", f.junit})
 }
 
 // runsDir is where verifications are stored.
@@ -86,6 +89,9 @@ func (e *env) contractReportVerb() *cobra.Command {
 		`report shows a verification that was stored: the last one of the capability, or the one
 in a file. Nothing is sent. It exits as the verification did.`, cobra.ExactArgs(1),
 		func(_ *cobra.Command, args []string) error {
+			if err := f.destinations(); err != nil {
+				return err
+			}
 			cfg, p, err := e.declared(args[0])
 			if err != nil {
 				return err
@@ -102,11 +108,8 @@ in a file. Nothing is sent. It exits as the verification did.`, cobra.ExactArgs(
 				path = paths[len(paths)-1]
 			}
 			run, err := report.Load(path)
-			if errors.Is(err, os.ErrNotExist) {
-				return &api.Error{Text: err.Error(), Hint: "stored are the files in " + runsDir(cfg), Code: api.ExitNo}
-			}
 			if err != nil {
-				return err
+				return &api.Error{Text: err.Error(), Hint: "stored are the files in " + runsDir(cfg), Code: api.ExitNo}
 			}
 			if err := f.write(run); err != nil {
 				return err

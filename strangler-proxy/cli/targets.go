@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +43,12 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 		if base == "" || (name != "monolith" && name != "service") {
 			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are monolith, service, monolith=URL, service=URL", item), Code: api.ExitNo}
 		}
+		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are addresses such as http://127.0.0.1:9900 and https://…", item), Code: api.ExitNo}
+		}
+		if slices.ContainsFunc(all, func(t verify.Target) bool { return t.Name == name }) {
+			return nil, &api.Error{Text: fmt.Sprintf("--target %q: %s is named twice", f.target, name), Code: api.ExitNo}
+		}
 		t := verify.Target{Name: name, BaseURL: strings.TrimSuffix(base, "/"), Header: map[string]string{}}
 		if f.pair {
 			maps.Copy(t.Header, p.Pair.Headers)
@@ -55,6 +64,9 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 	return all, nil
 }
 
+// fieldName is what a header may be called (RFC 9110, 5.6.2).
+var fieldName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
 // header adds the headers that are meant for a target.
 func (f *verifyFlags) header(t *verify.Target) error {
 	for _, h := range f.headers {
@@ -63,10 +75,16 @@ func (f *verifyFlags) header(t *verify.Target) error {
 			return &api.Error{Text: fmt.Sprintf("--header %q: expected \"Name: value\"", h), Code: api.ExitNo}
 		}
 		if only, header, scoped := strings.Cut(key, "/"); scoped {
+			if only != "monolith" && only != "service" {
+				return &api.Error{Text: fmt.Sprintf("--header %q: %q is no side: accepted are monolith/ and service/ before the name", h, only), Code: api.ExitNo}
+			}
 			if only != t.Name {
 				continue
 			}
 			key = header
+		}
+		if !fieldName.MatchString(strings.TrimSpace(key)) {
+			return &api.Error{Text: fmt.Sprintf("--header %q: %q is no header's name: accepted are letters, digits and dashes", h, strings.TrimSpace(key)), Code: api.ExitNo}
 		}
 		missing := ""
 		t.Header[strings.TrimSpace(key)] = os.Expand(strings.TrimSpace(value), func(name string) string {

@@ -68,6 +68,9 @@ that, with databases of their own:
 }
 
 func (e *env) verifyContract(ctx context.Context, capability string, f verifyFlags) error {
+	if err := f.destinations(); err != nil {
+		return err
+	}
 	cfg, p, err := e.declared(capability)
 	if err != nil {
 		return err

@@ -162,6 +162,9 @@ func distilled(capability, path string, stats tape.Stats, cover float64) (api.Re
 	if r.Left, err = json.Marshal(d.Left); err != nil {
 		return r, err
 	}
+	if r.Loose, err = json.Marshal(d.Loose); err != nil {
+		return r, err
+	}
 	var text bytes.Buffer
 	if err := d.Contract.Write(&text); err != nil {
 		return r, fmt.Errorf("write the contract: %w", err)

@@ -251,6 +251,7 @@ type Recorded struct {
 	Covered   int             `json:"covered"`   // exchanges of a sort that the contract has
 	Counted   int             `json:"counted"`   // of so many that say something
 	Left      json.RawMessage `json:"left,omitempty"`
+	Loose     json.RawMessage `json:"loose,omitempty"` // places that are about what other capabilities made up
 	Contract  json.RawMessage `json:"contract"`
 }
 
