@@ -22,8 +22,9 @@ type Mirror struct {
 	plan            *mapping.Plan
 	monolith, store change.Database
 
-	from  change.Position
-	given change.Sequences // what the store's generators had given out then
+	from   change.Position
+	given  change.Sequences // what the store's generators had given out then
+	marked time.Time        // when that was; zero once it was looked at
 
 	// What is remembered is so in two generations, of which the older one is
 	// forgotten when the other is full.
@@ -51,6 +52,9 @@ func OpenMirror(ctx context.Context, plan *mapping.Plan, monolith, store string)
 	}
 	if m.store, err = openStore(ctx, plan, store); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the isolated store's database: %w", err), m.monolith.Close())
+	}
+	if m.from, err = m.store.Head(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the isolated store's database: %w", err), m.Close(ctx))
 	}
 	return m, nil
 }
@@ -104,7 +108,36 @@ func (m *Mirror) Mark(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("look at what the isolated store writes: %w", err)
 	}
+	m.marked = time.Now()
 	return nil
+}
+
+const (
+	// writtenMost is how many rows one request may write; of a copy that somebody
+	// loads into the store nothing is compared.
+	writtenMost = 1_000
+	// markedFor is how long a mark is waited for before it is thought forgotten.
+	markedFor = time.Minute
+)
+
+// Tend lets the store's database forget what was written to it, unless somebody
+// is about to look at that: a log that nobody reads is kept for ever. It returns
+// about how many bytes are retained. Call it now and then.
+func (m *Mirror) Tend(ctx context.Context) (retained int64, err error) {
+	for m.marked.IsZero() || time.Since(m.marked) > markedFor {
+		batch, err := m.store.Read(ctx, m.from, writtenMost)
+		if err != nil {
+			return 0, fmt.Errorf("tend the isolated store's log: %w", err)
+		}
+		if batch.To <= m.from {
+			break
+		}
+		m.from = batch.To
+	}
+	if err := m.store.Acknowledge(ctx, m.from); err != nil {
+		return 0, fmt.Errorf("tend the isolated store's log: %w", err)
+	}
+	return m.store.Retained(ctx)
 }
 
 // Row is a row that the store has written.
@@ -124,8 +157,9 @@ type Row struct {
 // written them tell which row of the one is which of the other, where each side
 // has numbered by itself.
 func (m *Mirror) Written(ctx context.Context, monolith, store []byte) ([]*Row, error) {
-	changes, to, err := changesSince(ctx, m.store, m.from)
+	changes, to, err := changesSince(ctx, m.store, m.from, writtenMost)
 	if err == nil {
+		m.from, m.marked = to, time.Time{}
 		err = m.store.Acknowledge(ctx, to)
 	}
 	var given change.Sequences

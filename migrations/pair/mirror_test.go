@@ -28,7 +28,7 @@ func newMirror(t *testing.T) *mirrored {
 	dir := t.TempDir()
 	x := &mirrored{t: t, monolith: database(t, filepath.Join(dir, "m.db"), theMonolith), files: [2]string{"sqlite:" + filepath.Join(dir, "m.db"), "sqlite:" + filepath.Join(dir, "s.db")},
 		store: database(t, filepath.Join(dir, "s.db"), theService+`; INSERT INTO invoices VALUES (1, 'INV-1', 1250, '2026-01-01 10:00:00'), (2, 'INV-2', 700, '2026-01-02 10:00:00');
-			INSERT INTO payments VALUES (5, 1, NULL); UPDATE sqlite_sequence SET seq = 39 WHERE name = 'invoices'; UPDATE sqlite_sequence SET seq = 79 WHERE name = 'payments'`)}
+			INSERT INTO payments VALUES (5, 1, NULL, 1); UPDATE sqlite_sequence SET seq = 39 WHERE name = 'invoices'; UPDATE sqlite_sequence SET seq = 79 WHERE name = 'payments'`)}
 	x.open()
 	return x
 }
@@ -119,6 +119,42 @@ func TestRowsOfAStoreOfItsOwnAreHeldAgainstTheMonoliths(t *testing.T) {
 	want("deleted on one side", "the monolith wrote id=5", x.write("SELECT 1", "DELETE FROM payments WHERE id = 5", "", ""))
 	want("two rows, parents first", "made, alike\nmade, alike", x.write(made(5, now)+"; INSERT INTO pay (inv_id) VALUES (5)",
 		"INSERT INTO payments (invoice_id) VALUES (42); "+copied(42, 310, now), `[{"id":5},{"pay":{"id":9}}]`, `[{"id":42},{"pay":{"id":83}}]`))
+}
+
+func TestAStoresLogIsForgottenWhileNobodyLooks(t *testing.T) {
+	x := newMirror(t)
+	defer x.close()
+	logged := func() (n int) {
+		must(t, x.store.QueryRow("SELECT count(*) FROM strangler_log").Scan(&n))
+		return n
+	}
+	fill := func(n int) {
+		_, err := x.store.Exec(fmt.Sprintf("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) INSERT INTO payments (invoice_id) SELECT 1 FROM n", n))
+		must(t, err)
+	}
+	tend := func() {
+		_, err := x.Tend(t.Context())
+		must(t, err)
+	}
+	fill(6_000) // as somebody loads a copy
+	tend()
+	if n := logged(); n != 0 {
+		t.Errorf("%d entries are still there", n)
+	}
+	must(t, x.Mark(t.Context()))
+	_, err := x.store.Exec("UPDATE invoices SET cents = 900 WHERE id = 1")
+	must(t, err)
+	tend()
+	rows, err := x.Written(t.Context(), nil, nil)
+	must(t, err)
+	if len(rows) != 1 {
+		t.Errorf("%d rows are seen of the one that is being looked for", len(rows))
+	}
+	must(t, x.Mark(t.Context()))
+	fill(1_001)
+	if _, err := x.Written(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "more than 1000 rows") {
+		t.Errorf("a load is looked at: %v", err)
+	}
 }
 
 func TestARowThatMovesIsSaidToMove(t *testing.T) {

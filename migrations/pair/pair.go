@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"stranglerfig/migrations/backfill"
 	"stranglerfig/migrations/change"
@@ -145,7 +146,7 @@ func (p *Pair) Mark(ctx context.Context, side change.Side) error {
 // read returns the rows that a side has written since its mark, each as it is
 // now, in the service's schema.
 func (p *Pair) read(ctx context.Context, side change.Side) ([]written, error) {
-	changes, _, err := changesSince(ctx, p.dbs[side], p.from[side])
+	changes, _, err := changesSince(ctx, p.dbs[side], p.from[side], math.MaxInt)
 	if err != nil {
 		return nil, fmt.Errorf("look at what the %s has written: %w", side, err)
 	}
@@ -159,9 +160,10 @@ func (p *Pair) read(ctx context.Context, side change.Side) ([]written, error) {
 }
 
 // changesSince reads what was written to a database after a position: each row
-// once, as it is at the end, in the order in which they were first written. It
-// also returns the position up to which it has read.
-func changesSince(ctx context.Context, db change.Database, from change.Position) ([]change.Change, change.Position, error) {
+// once, as it is at the end, in the order in which they were first written; more
+// than most of them are an error. It also returns the position up to which it has
+// read.
+func changesSince(ctx context.Context, db change.Database, from change.Position, most int) ([]change.Change, change.Position, error) {
 	head, err := db.Head(ctx)
 	if err != nil {
 		return nil, from, err
@@ -181,6 +183,9 @@ func changesSince(ctx context.Context, db change.Database, from change.Position)
 			}
 			at[id] = len(all)
 			all = append(all, c)
+		}
+		if len(all) > most {
+			return nil, from, fmt.Errorf("more than %d rows were written", most)
 		}
 		if batch.To <= from {
 			break

@@ -190,6 +190,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	c.wg.Go(c.watch)
+	c.wg.Go(c.tend)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"stranglerfig/contract-tests/compare"
 	"stranglerfig/contract-tests/tape"
+	"stranglerfig/migrations/engine"
 	"stranglerfig/migrations/pair"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/shadow"
@@ -107,6 +108,58 @@ func (c *Control) letGo(s *store) {
 		c.o.Log.Error("what was installed in an isolated store's database could not be removed; the next start does it", "error", err)
 	}
 	s.mirror = nil
+}
+
+// tendEvery is how often the logs of stores are seen to.
+const tendEvery = 10 * time.Second
+
+// tend sees to the logs of stores until the control ends.
+func (c *Control) tend() {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-tick.C:
+			c.tendStores()
+		}
+	}
+}
+
+// tendStores lets the stores' databases forget what was looked at. One that keeps
+// more than a move may is let go of for a while, so that it begins anew.
+func (c *Control) tendStores() {
+	k := &c.stores
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, s := range k.open {
+		budget := int64(engine.DefaultLogBudget)
+		if p, ok := c.config().Capability(name); ok && p.LogBudget > 0 {
+			budget = p.LogBudget
+		}
+		retained, err := s.tend(c.ctx)
+		if err == nil && retained > budget {
+			err = fmt.Errorf("the isolated store's database keeps %s of log, and %s are allowed", engine.Size(retained), engine.Size(budget))
+		}
+		if err == nil || c.ctx.Err() != nil {
+			continue
+		}
+		c.o.Log.Error("the rows of an isolated store are not compared for a while", "capability", name, "error", err)
+		c.letGo(s)
+		s.err, s.tried = err, time.Now()
+	}
+}
+
+func (s *store) tend(ctx context.Context) (retained int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mirror == nil {
+		return 0, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	return s.mirror.Tend(ctx)
 }
 
 // errLetGo is returned by a store that is not looked at any more.
