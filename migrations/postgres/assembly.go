@@ -287,5 +287,6 @@ func (f *feed) commit(end change.Position) {
 	if end > f.dropped {
 		f.queue = append(f.queue, t)
 		f.queued += max(1, len(t.changes))
+		f.held += t.bytes
 	}
 }

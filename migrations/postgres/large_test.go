@@ -60,3 +60,19 @@ func TestABatchHoldsWhatItsRowsWereAtItsEnd(t *testing.T) {
 	follower.follow(leader)
 	expectSame(t, leader, follower, "x")
 }
+
+// TestLargeRowsAreReadAFewAtATime, however many changes were asked for.
+func TestLargeRowsAreReadAFewAtATime(t *testing.T) {
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, v text)"
+	leader, follower := prepared(t, change.Leading, schema, twoColumns), prepared(t, change.Following, schema, twoColumns)
+	for i := range 100 {
+		exec(t, leader.app, "INSERT INTO x VALUES ($1, repeat('m', 1000000))", i)
+	}
+	b, err := leader.db.Read(t.Context(), 0, 1000)
+	must(t, err)
+	if n := len(b.Changes); n < 10 || n > 34 {
+		t.Errorf("%d rows of a megabyte were read at once", n)
+	}
+	follower.follow(leader)
+	expectSame(t, leader, follower, "x")
+}
