@@ -288,8 +288,9 @@ func (f *feed) batch(from change.Position, limit int) (change.Batch, []logged, e
 func latest(changes []logged) []logged {
 	last := make(map[string]int, len(changes))
 	for i, c := range changes {
-		if before, ok := last[c.id]; ok && len(c.absent) > 0 && changes[before].Kind == change.Put {
-			changes[i] = c.completed(changes[before].Row, changes[before].absent)
+		if before, ok := last[c.id]; ok && !c.moved && len(c.Absent) > 0 && changes[before].Kind == change.Put {
+			changes[i].Change = completed(c.Change, changes[before].Row, changes[before].Absent)
+			changes[i].moved = changes[before].moved
 		}
 		last[c.id] = i
 	}
@@ -300,21 +301,6 @@ func latest(changes []logged) []logged {
 		}
 	}
 	return kept
-}
-
-// completed is the change with absent values taken from another version of its
-// row, which may lack some itself. The window keeps the row as the log has it.
-func (c logged) completed(from change.Row, lacks []int) logged {
-	row, absent := slices.Clone(c.Row), []int(nil)
-	for _, i := range c.absent {
-		if slices.Contains(lacks, i) {
-			absent = append(absent, i)
-		} else {
-			row[i] = from[i]
-		}
-	}
-	c.Row, c.absent = row, absent
-	return c
 }
 
 // forget lets go of what was acknowledged.
