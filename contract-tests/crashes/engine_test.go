@@ -226,6 +226,7 @@ func (r routes) Release(string) {
 // running is an engine's process, seen from the test.
 type running struct {
 	process *harness.Process
+	said    *os.File         // everything it wrote
 	gate    *httptest.Server // its way to the gate, closed with it
 	trapped chan chan struct{}
 }
@@ -249,11 +250,33 @@ func startEngine(t testing.TB, g *gate, s setup) *running {
 	s.Routes = r.gate.URL
 	raw, err := json.Marshal(s)
 	must(t, err)
+	r.said, err = os.CreateTemp(t.TempDir(), "engine-")
+	must(t, err)
+	t.Cleanup(func() { r.said.Close() })
 	r.process, err = harness.Start(t.Context(), harness.Command{
-		Name: "engine", Path: os.Args[0], Env: []string{engineVariable + "=" + string(raw)},
+		Name: "engine", Path: os.Args[0], Env: []string{engineVariable + "=" + string(raw)}, Log: r.said, Ready: patience,
 	})
 	must(t, err)
 	return r
+}
+
+// mostSaid is how much of what an engine wrote is shown, in bytes: the stacks of
+// all its goroutines, where it was asked for them.
+const mostSaid = 128 << 10
+
+// autopsy ends an engine that stands still, and is the last that it has to say.
+func (r *running) autopsy(t testing.TB) string {
+	t.Helper()
+	if !r.ended() {
+		must(t, r.process.Signal(syscall.SIGQUIT))
+		<-r.process.Done()
+	}
+	size, err := r.said.Seek(0, io.SeekEnd)
+	must(t, err)
+	said := make([]byte, min(size, mostSaid))
+	_, err = r.said.ReadAt(said, size-int64(len(said)))
+	must(t, err)
+	return string(said)
 }
 
 // do asks for an operation.

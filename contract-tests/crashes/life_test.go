@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -41,10 +40,6 @@ func TestAMoveKeepsItsPromisesWhateverIsKilled(t *testing.T) {
 	}
 	t.Logf("%d faults struck", struck)
 }
-
-// patience is how long anything is waited for: a guard against hanging, not a
-// measure.
-const patience = 2 * time.Minute
 
 // life is one move with everything around it.
 type life struct {
@@ -90,8 +85,8 @@ func (l *life) start(s trap) {
 // operation is accomplished in the end and every promise is kept.
 func (l *life) meet(f fate) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
-	defer cancel()
+	ctx, stop := whileItMoves(l.t.Context(), l.direct)
+	defer stop()
 	if f.operation == "cancel" || f.operation == "complete" {
 		l.crew.strange.busy.Store(false) // there will be no fence to stop a stranger
 	}
@@ -149,7 +144,7 @@ func (l *life) strike(ctx context.Context, f fate) {
 		case err := <-answer: // an engine that settles what was before is busy
 			struck = false
 			if err == nil || pace(ctx) != nil {
-				l.t.Fatalf("%s was not passed (%v)\n%s", f.point, err, asked.process.Output())
+				l.t.Fatalf("%s was not passed (%v)\n%s", f.point, err, asked.autopsy(l.t))
 			}
 			go ask()
 		}
@@ -221,7 +216,7 @@ func (l *life) accomplish(ctx context.Context, operation string) {
 		case st.Switching:
 			return errors.New("a switch is under way")
 		}
-		return errors.Join(fmt.Errorf("the move is %s, owned by the %s; %s", st.State, st.Owner, st.Problem), l.engine.do(ctx, operation))
+		return errors.Join(fmt.Errorf("the move is %s, owned by the %s; %s; forward %+v; reverse %+v", st.State, st.Owner, st.Problem, st.Forward, st.Reverse), l.engine.do(ctx, operation))
 	})
 }
 
@@ -261,7 +256,7 @@ func (l *life) until(ctx context.Context, what string, try func() error) {
 			last = err
 		}
 		if pace(ctx) != nil {
-			l.t.Fatalf("waited in vain until %s: %v\n%s", what, last, l.engine.process.Output())
+			l.t.Fatalf("waited in vain until %s: %v\n%v\n%s", what, context.Cause(ctx), last, l.engine.autopsy(l.t))
 		}
 	}
 }

@@ -72,6 +72,9 @@ type Change struct {
 	Kind  Kind
 	Key   Key
 	Row   Row // Put only
+	// Absent are columns of Row, by index, that an update has left alone and whose
+	// values are not there: the follower keeps its own. See [Sparse].
+	Absent []int
 }
 
 // Batch is a run of changes that takes a follower from the state at From to
@@ -187,6 +190,8 @@ var (
 	// it: the database was restored or replaced, or its log was cut. It is an
 	// ErrCannotFollow.
 	ErrForgotten = fmt.Errorf("the log does not hold the position to read from, so changes were missed: %w", ErrCannotFollow)
+	// ErrIncomplete: of a row that is not there only some columns were given.
+	ErrIncomplete = errors.New("a row of which only some columns were given is not there")
 	// ErrUnfinished: an index or a constraint cannot be built before the copy,
 	// parts of which were cut at different times, has been followed for a while.
 	ErrUnfinished = errors.New("an index or a constraint cannot be built with the rows that are there")
@@ -239,7 +244,8 @@ type Database interface {
 	// Head returns the current end of the change log.
 	Head(ctx context.Context) (Position, error)
 	// Read returns changes after from, up to about limit of them. An empty
-	// batch with To == from means nothing is new.
+	// batch with To == from means nothing is new. A row may have values of a
+	// later time than To, but then the change that brought them is still to come.
 	Read(ctx context.Context, from Position, limit int) (Batch, error)
 	// Retained returns about how many bytes of log the move keeps from being
 	// recycled.
@@ -303,6 +309,18 @@ type Database interface {
 	Repair(ctx context.Context, changes ...Change) error
 	// Retire renames a table out of the way at the end of a move.
 	Retire(ctx context.Context, suffix string) error
+}
+
+// Sparse is offered by a database whose log does not repeat large values that an
+// update has left alone, and whose rows can be updated without them. Between two
+// of those they need not travel.
+type Sparse interface {
+	// ReadSparse does what Read does, but leaves them out, as Change.Absent says.
+	// Apply takes such a batch and returns ErrIncomplete, having changed nothing,
+	// where a row is not there that should keep them.
+	ReadSparse(ctx context.Context, from Position, limit int) (Batch, error)
+	// Complete puts the values in, as they are now.
+	Complete(ctx context.Context, b Batch) (Batch, error)
 }
 
 // Loaded is where the copy of a table stands.

@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	batchLimit   = 2000                   // changes read at once
-	idlePoll     = 20 * time.Millisecond  // between looks at a quiet log
-	retryDelay   = 100 * time.Millisecond // after the first failure of a stream
-	maxRetry     = 5 * time.Second
-	applyTimeout = 30 * time.Second // of one batch, or of taking the stream
+	idlePoll   = 20 * time.Millisecond  // between looks at a quiet log
+	retryDelay = 100 * time.Millisecond // after the first failure of a stream
+	maxRetry   = 5 * time.Second
 )
 
 // stream follows one side into the other, for as long as the move lives. It
@@ -29,6 +27,7 @@ type stream struct {
 	plan     *mapping.Plan
 	runner   string
 	start    change.Position // where a stream that does not exist yet begins
+	effort   effort          // of the next batch; the stream's own goroutine's
 	// keep is the position below which the log may be forgotten, beside what
 	// was applied: verification still needs the keys above it.
 	keep func() change.Position
@@ -59,7 +58,7 @@ type StreamStatus struct {
 
 func newStream(id string, side change.Side, from, to change.Database, plan *mapping.Plan, runner string, start change.Position) *stream {
 	return &stream{
-		id: id, side: side, from: from, to: to, plan: plan, runner: runner, start: start,
+		id: id, side: side, from: from, to: to, plan: plan, runner: runner, start: start, effort: usual,
 		keep:  func() change.Position { return ^change.Position(0) },
 		nudge: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
@@ -101,7 +100,7 @@ func (s *stream) follow(ctx context.Context, progressed func()) error {
 	s.update(func() { s.at = cp })
 	for {
 		asked := time.Now()
-		b, err := s.from.Read(ctx, s.at.Position, batchLimit)
+		b, err := s.read(ctx)
 		if err != nil {
 			return fmt.Errorf("read changes of the %s: %w", s.side, err)
 		}
@@ -120,16 +119,34 @@ func (s *stream) follow(ctx context.Context, progressed func()) error {
 	}
 }
 
-// apply maps and applies one batch and lets the log forget it.
-func (s *stream) apply(ctx context.Context, b change.Batch) error {
-	mapped, err := mapBatch(s.plan, s.side, b)
-	if err != nil {
-		return fmt.Errorf("changes of the %s %w: %w", s.side, change.ErrCannotFollow, err)
+// read reads what comes next; large values that need not travel are left out.
+func (s *stream) read(ctx context.Context) (change.Batch, error) {
+	if from, ok := s.sparse(); ok {
+		return from.ReadSparse(ctx, s.at.Position, s.effort.limit)
 	}
-	bounded, cancel := context.WithTimeout(ctx, applyTimeout)
-	defer cancel()
-	if err := s.to.Apply(bounded, s.id, s.runner, mapped); err != nil {
-		return fmt.Errorf("apply changes to the %s: %w", s.side.Other(), err)
+	return s.from.Read(ctx, s.at.Position, s.effort.limit)
+}
+
+// sparse is the side that is read, where both are of a kind that can leave values
+// out.
+func (s *stream) sparse() (change.Sparse, bool) {
+	_, both := s.to.(change.Sparse)
+	from, ok := s.from.(change.Sparse)
+	return from, ok && both
+}
+
+// apply applies one batch and lets the log forget it.
+func (s *stream) apply(ctx context.Context, b change.Batch) error {
+	err := s.store(ctx, b)
+	if from, ok := s.sparse(); ok && errors.Is(err, change.ErrIncomplete) {
+		whole, failed := from.Complete(ctx, b)
+		if failed != nil {
+			return fmt.Errorf("complete changes of the %s: %w", s.side, failed)
+		}
+		err = s.store(ctx, whole)
+	}
+	if err != nil {
+		return err
 	}
 	s.update(func() {
 		s.at.Position = b.To
@@ -146,6 +163,27 @@ func (s *stream) apply(ctx context.Context, b change.Batch) error {
 		}
 	}
 	return nil
+}
+
+// store maps a batch and has the follower apply it.
+func (s *stream) store(ctx context.Context, b change.Batch) error {
+	mapped, err := mapBatch(s.plan, s.side, b)
+	if err != nil {
+		return fmt.Errorf("changes of the %s %w: %w", s.side, change.ErrCannotFollow, err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.effort.within)
+	defer cancel()
+	began := time.Now()
+	err = s.to.Apply(bounded, s.id, s.runner, mapped)
+	if err == nil {
+		s.effort = s.effort.stored(time.Since(began))
+		return nil
+	}
+	if !errors.Is(err, change.ErrIncomplete) {
+		f, ok := s.to.(change.Fickle)
+		s.effort = s.effort.failed(err, ok && f.Away(err))
+	}
+	return fmt.Errorf("apply changes to the %s: %w", s.side.Other(), err)
 }
 
 // hurry makes a waiting stream look at its log at once.
@@ -230,9 +268,9 @@ func mapBatch(plan *mapping.Plan, from change.Side, b change.Batch) (change.Batc
 }
 
 func mapChange(t *mapping.Table, from change.Side, c change.Change) (change.Change, error) {
-	mapKey, mapRow := t.ForwardKey, t.Forward
+	mapKey, mapRow, mapColumns := t.ForwardKey, t.Forward, t.ForwardColumns
 	if from == change.Service {
-		mapKey, mapRow = t.InverseKey, t.Inverse
+		mapKey, mapRow, mapColumns = t.InverseKey, t.Inverse, t.InverseColumns
 	}
 	key, err := mapKey(c.Key)
 	if err != nil {
@@ -243,6 +281,7 @@ func mapChange(t *mapping.Table, from change.Side, c change.Change) (change.Chan
 		if out.Row, err = mapRow(c.Row); err != nil {
 			return change.Change{}, err
 		}
+		out.Absent = mapColumns(c.Absent)
 	}
 	return out, nil
 }

@@ -5,10 +5,12 @@
 // Start at [Open]. The parts, from the outside in: stream.go reads the log and
 // applies batches, feed.go keeps a window of the log, assembly.go turns messages
 // into transactions, session.go speaks the replication protocol, and wire.go
-// decodes pgoutput. copy.go takes cuts,
-// apply.go writes rows, switch.go fences and claims, schema.go installs and
-// removes, partition.go minds partitions that come and go, and preflight.go looks
-// beforehand.
+// decodes pgoutput. unseen.go waits for commits that the log has and others do not
+// see yet, sparse.go leaves to the follower what it has, and alive.go sees to it that
+// nobody waits for a connection that is dead.
+// copy.go takes cuts, apply.go writes rows, switch.go fences and claims, schema.go
+// installs and removes, partition.go minds partitions that come and go, and
+// preflight.go looks beforehand.
 //
 // A [change.Position] is a log sequence number (LSN): the end of a commit
 // record, or the point at which a replication slot became consistent.
@@ -79,8 +81,9 @@ func Open(ctx context.Context, dsn, move string, side change.Side, tables []chan
 	// A checkpoint that is acknowledged must have reached the disk.
 	config.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
 	config.ConnConfig.AfterConnect = stayOpen
+	stayAlive(&config.ConnConfig.Config)
 	config.MaxConns = poolSize
-	db := &DB{move: move, side: side, tables: tables, id: move + "/" + string(side), raw: config.ConnConfig.Config.Copy()}
+	db := &DB{move: move, side: side, tables: tables, id: move + "/" + string(side), raw: config.ConnConfig.Config.Copy(), feed: feed{turn: make(turn, 1), bearable: unbearable}}
 	if db.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, err
 	}
@@ -90,6 +93,7 @@ func Open(ctx context.Context, dsn, move string, side change.Side, tables []chan
 	}
 	config = config.Copy()
 	config.AfterConnect, config.MaxConns = db.becomeApplier, MaxWorkers
+	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(applierIdle)
 	if db.applier, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		db.pool.Close()
 		return nil, err

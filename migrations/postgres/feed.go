@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"stranglerfig/migrations/change"
@@ -17,12 +16,11 @@ const (
 	// queueLimit bounds the changes that are held for somebody who asks where
 	// the log ends while the follower is far behind.
 	queueLimit = 50_000
+	// heldLimit bounds the bytes of rows in them, apart from those of the last
+	// transaction: rows may be large.
+	heldLimit = 32 << 20
 	// touchedLimit bounds the keys that are remembered for verification.
 	touchedLimit = 250_000
-	// unseenLimit bounds the transactions that are looked for before rows are
-	// looked up. A session commits one at a time, so those that cannot be seen
-	// yet are fewer than there are sessions.
-	unseenLimit = 10_000
 	// silences is how often the server may have nothing to say before the log
 	// is flushed.
 	silences = 4
@@ -36,7 +34,7 @@ const (
 // where it was acknowledged, so a feed that is started again has everything
 // after that.
 type feed struct {
-	mu      sync.Mutex
+	turn    turn
 	id      string   // of the side of the move
 	session *session // nil: not started
 	tables  map[uint32]*streamed
@@ -46,6 +44,7 @@ type feed struct {
 	open    *transaction // begun and not committed
 	queue   []transaction
 	queued  int             // changes in the queue
+	held    int             // bytes of rows in the queue
 	dropped change.Position // the queue has nothing up to here
 	reached change.Position // everything up to here was received
 	last    change.Position // end of the last transaction that means something
@@ -59,17 +58,24 @@ type feed struct {
 	touched   map[string]touch
 	floor     change.Position // touched is complete after it
 
-	// unseen are the latest transactions that were received, in their order, of
-	// which nobody has made sure yet that their changes can be seen. It outlives
-	// a session: the follower has what that one received.
-	unseen []writer
+	bearable time.Duration // silence of a server that is at work
+	unseen   unseen
 }
 
-// writer is a transaction that changed rows.
-type writer struct {
-	xid uint32
-	end change.Position
+// turn is a lock for which nobody waits any longer than they want to: whoever has
+// it may be waiting for a server.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
+
+func (t turn) leave() { <-t }
 
 // touch is the last change of a key.
 type touch struct {
@@ -78,10 +84,10 @@ type touch struct {
 	key   change.Key
 }
 
-// close ends the session.
+// close ends the session, once whoever uses it has done so.
 func (f *feed) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.turn <- struct{}{}
+	defer f.turn.leave()
 	f.stop()
 }
 
@@ -91,53 +97,35 @@ func (f *feed) stop() {
 		f.session.close()
 	}
 	f.session, f.tables, f.mapped, f.layouts = nil, nil, nil, nil
-	f.open, f.queue, f.queued = nil, nil, 0
+	f.open, f.queue, f.queued, f.held = nil, nil, 0, 0
 	f.dropped, f.reached, f.last = 0, 0, 0
 	f.acked, f.wanted, f.floor, f.touched, f.persisted = 0, 0, 0, nil, time.Time{}
-}
-
-// commits notes a transaction whose changes may not be seen yet.
-func (f *feed) commits(w writer) {
-	if len(f.unseen) == unseenLimit {
-		f.unseen = append(f.unseen[:0], f.unseen[unseenLimit/2:]...)
-	}
-	f.unseen = append(f.unseen, w)
-}
-
-// writers are the transactions whose changes may not be seen yet.
-func (f *feed) writers() []writer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.unseen)
-}
-
-// saw notes that what was received up to a position can be seen.
-func (f *feed) saw(upTo change.Position) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.unseen = slices.DeleteFunc(f.unseen, func(w writer) bool { return w.end <= upTo })
 }
 
 // forgive lets a promise go that was made about a log that began anew, and what
 // was waited for in it.
 func (f *feed) forgive() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.promised, f.unseen = 0, nil
+	f.turn <- struct{}{}
+	defer f.turn.leave()
+	f.promised = 0
+	f.unseen.saw(^change.Position(0))
 }
 
 // withFeed runs a function on a feed that has received everything up to a
-// position, or at least as many changes as enough. A session that breaks is
-// started again.
+// position, or at least as many changes as enough or as are held at most. A
+// session that breaks is started again.
 func (db *DB) withFeed(ctx context.Context, target change.Position, from *change.Position, enough int, f func(*feed) error) error {
-	db.feed.mu.Lock()
-	defer db.feed.mu.Unlock()
+	if err := db.feed.turn.take(ctx); err != nil {
+		return err
+	}
+	defer db.feed.turn.leave()
 	var err error
 	for range attempts {
 		if err = db.prepareFeed(ctx, from); err == nil {
 			err = db.feed.catchUp(ctx, target, enough, db.poke)
 		}
 		if err == nil {
+			db.feed.bearable = unbearable
 			return f(&db.feed)
 		}
 		if errors.Is(err, change.ErrNotPrepared) || errors.Is(err, change.ErrCannotFollow) || ctx.Err() != nil {
@@ -196,7 +184,8 @@ func (db *DB) startFeed(ctx context.Context) error {
 	return nil
 }
 
-// catchUp receives until everything up to a position is there, or enough.
+// catchUp receives until everything up to a position is there, or enough changes,
+// or as many bytes of them as are held at most.
 //
 // The position may lie within a record whose rest is not on disk yet, and stay
 // there until somebody commits. So where the server says nothing for a while,
@@ -208,7 +197,7 @@ func (f *feed) catchUp(ctx context.Context, target change.Position, enough int, 
 			return err
 		}
 	}
-	for silent := 0; f.reached < target && f.queued < enough; {
+	for silent := 0; f.reached < target && f.queued < enough && f.held < heldLimit; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -263,6 +252,7 @@ func (f *feed) drop(upTo change.Position) {
 	n := 0
 	for n < len(f.queue) && f.queue[n].end <= upTo {
 		f.queued -= max(1, len(f.queue[n].changes))
+		f.held -= f.queue[n].bytes
 		n++
 	}
 	f.queue = slices.Delete(f.queue, 0, n)
@@ -298,8 +288,9 @@ func (f *feed) batch(from change.Position, limit int) (change.Batch, []logged, e
 func latest(changes []logged) []logged {
 	last := make(map[string]int, len(changes))
 	for i, c := range changes {
-		if before, ok := last[c.id]; ok && len(c.absent) > 0 && changes[before].Kind == change.Put {
-			changes[i] = c.completed(changes[before].Row, changes[before].absent)
+		if before, ok := last[c.id]; ok && !c.moved && len(c.Absent) > 0 && changes[before].Kind == change.Put {
+			changes[i].Change = completed(c.Change, changes[before].Row, changes[before].Absent)
+			changes[i].moved = changes[before].moved
 		}
 		last[c.id] = i
 	}
@@ -310,21 +301,6 @@ func latest(changes []logged) []logged {
 		}
 	}
 	return kept
-}
-
-// completed is the change with absent values taken from another version of its
-// row, which may lack some itself. The window keeps the row as the log has it.
-func (c logged) completed(from change.Row, lacks []int) logged {
-	row, absent := slices.Clone(c.Row), []int(nil)
-	for _, i := range c.absent {
-		if slices.Contains(lacks, i) {
-			absent = append(absent, i)
-		} else {
-			row[i] = from[i]
-		}
-	}
-	c.Row, c.absent = row, absent
-	return c
 }
 
 // forget lets go of what was acknowledged.

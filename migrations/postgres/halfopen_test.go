@@ -1,7 +1,9 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"sync"
@@ -17,6 +19,7 @@ import (
 type relay struct {
 	mu     sync.Mutex
 	open   map[net.Conn]bool // towards the server
+	last   string            // the next connection over which a client says this breaks with it
 	ctx    context.Context
 	server string
 }
@@ -70,11 +73,38 @@ func (r *relay) pass(from, to, server net.Conn) {
 			if _, err := to.Write(buffer[:n]); err != nil && !r.broken(server) {
 				return
 			}
+			if to == server {
+				r.heard(buffer[:n], server)
+			}
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// heard breaks the connection if it was the last that a client could say over it.
+func (r *relay) heard(said []byte, server net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last != "" && bytes.Contains(said, []byte(r.last)) {
+		r.open[server], r.last = false, ""
+	}
+}
+
+// breakAfter breaks the next connection over which a client says something, which
+// the server still hears, and waits.
+func (r *relay) breakAfter(last string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = last
+}
+
+// waits reports whether breakAfter has come about.
+func (r *relay) waits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last == ""
 }
 
 func (r *relay) broken(server net.Conn) bool {
@@ -102,12 +132,7 @@ func TestAConnectionThatNobodyAnswersAnyMoreIsReplaced(t *testing.T) {
 	for name, forget := range map[string]bool{"the server has forgotten it": true, "the server waits": false} {
 		t.Run(name, func(t *testing.T) {
 			s := prepared(t, change.Leading, canonical, changetest.Tables()...)
-			u, err := url.Parse(s.dsn)
-			must(t, err)
-			r, addr := newRelay(t, u.Host)
-			u.Host, u.RawQuery = addr, u.RawQuery+"&wal_sender_timeout=0" // the server never gives up
-			s.db.Close()
-			s.db = opened(t, u.String(), change.Monolith, changetest.Tables())
+			r := s.behindRelay("wal_sender_timeout=0") // the server never gives up
 			exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
 			b, err := s.db.Read(t.Context(), 0, 10)
 			must(t, err)
@@ -129,4 +154,69 @@ func TestAConnectionThatNobodyAnswersAnyMoreIsReplaced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// behindRelay has a side reach its server through a relay from now on.
+func (s *side) behindRelay(setting string) *relay {
+	s.Helper()
+	u, err := url.Parse(s.dsn)
+	must(s.T, err)
+	r, addr := newRelay(s.T, u.Host)
+	u.Host, u.RawQuery = addr, u.RawQuery+"&"+setting
+	must(s.T, s.db.Close())
+	s.db = opened(s.T, u.String(), change.Monolith, changetest.Tables())
+	return r
+}
+
+// TestWhoeverReadsTheLogHoldsNobodyUp who does not want to wait: the reader's
+// session breaks as it begins.
+func TestWhoeverReadsTheLogHoldsNobodyUp(t *testing.T) {
+	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
+	r := s.behindRelay("wal_sender_timeout=0")
+	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+	r.breakAfter("START_REPLICATION")
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan error, 1)
+	go func() {
+		_, err := s.db.Read(ctx, 0, 10)
+		read <- err
+	}()
+	for !r.waits() {
+		time.Sleep(time.Millisecond)
+	}
+	brief, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, err := s.db.Head(brief); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the end of the log is known: %v", err)
+	}
+	select {
+	case err := <-read:
+		t.Errorf("the reader was waited for, until it ended with %v", err)
+	default:
+	}
+	cancel()
+	if err := <-read; err == nil {
+		t.Error("the reader has read over a broken connection")
+	}
+}
+
+// TestAnEngineThatStandsStillInTheMiddleOfAFenceHoldsNoWriterUp for long: the
+// server ends the transaction that has locked the tables.
+func TestAnEngineThatStandsStillInTheMiddleOfAFenceHoldsNoWriterUp(t *testing.T) {
+	unlessShort(t)
+	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
+	r := s.behindRelay("wal_sender_timeout=0")
+	r.breakAfter("LOCK TABLE")
+	ctx, cancel := context.WithCancel(t.Context())
+	fenced := make(chan error, 1)
+	go func() { fenced <- s.db.Fence(ctx, change.Fence{Epoch: 1, Marker: "marker", Wait: time.Minute}) }()
+	for !r.waits() {
+		time.Sleep(time.Millisecond)
+	}
+	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
+	cancel()
+	if err := <-fenced; err == nil {
+		t.Error("the fence is up")
+	}
+	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (2, 'b', 1)")
 }

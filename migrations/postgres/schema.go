@@ -255,7 +255,9 @@ func (db *DB) holders(ctx context.Context) string {
 // locking runs a transaction that waits for each lock at most as long as bound.
 func (db *DB) locking(ctx context.Context, bound time.Duration, f func(tx pgx.Tx) error) error {
 	return transact(ctx, db.applier, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", max(1, bound.Milliseconds()))); err != nil {
+		_, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)",
+			milliseconds(max(time.Millisecond, bound)), milliseconds(lockedIdle))
+		if err != nil {
 			return err
 		}
 		return f(tx)

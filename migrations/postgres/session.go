@@ -29,8 +29,8 @@ const (
 	answerWait = 10 * time.Second
 	// suspicious is the silence of a server that was asked after which it is asked
 	// by another connection what the session does, and unbearable the one after
-	// which it does not matter: it may work through large transactions of tables
-	// that are none of ours.
+	// which it does not matter, at first: it may work through large transactions of
+	// tables that are none of ours.
 	suspicious, unbearable = 5 * time.Second, time.Minute
 )
 

@@ -81,16 +81,29 @@ func (db *DB) poke(ctx context.Context, s *session) error {
 	var busy bool
 	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_replication_slots JOIN pg_stat_activity ON pid = active_pid
 		WHERE slot_name = $1 AND active_pid = $2 AND coalesce(wait_event_type, '') NOT IN ('Activity', 'Client'))`, db.name, int32(s.conn.PID())).Scan(&busy)
-	if err == nil && (!busy || silence > unbearable) {
-		err = fmt.Errorf("read the replication stream: nobody has answered for %s", silence.Round(time.Second))
+	if err != nil || (busy && silence < db.feed.bearable) {
+		return err
 	}
-	return err
+	if busy { // the next session has the same work to do, and more time for it
+		db.feed.bearable *= 2
+	}
+	return fmt.Errorf("read the replication stream: nobody has answered for %s", silence.Round(time.Second))
 }
 
 // Read returns changes after a position, each row as it was at the end of the
 // batch. Large values that the log does not repeat are read from the table as they
 // are now: what was changed since is still to come, so the follower converges.
 func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
+	b, err := db.ReadSparse(ctx, from, limit)
+	if err != nil {
+		return b, err
+	}
+	return db.Complete(ctx, b)
+}
+
+// ReadSparse leaves large values that the log does not repeat to the follower, who
+// has them under the same key.
+func (db *DB) ReadSparse(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
 	var end int64
 	brief, cancel := context.WithTimeout(ctx, answerWait)
 	err := db.pool.QueryRow(brief, "SELECT pg_current_wal_flush_lsn() - '0/0'").Scan(&end)
@@ -110,92 +123,8 @@ func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change
 	if err != nil {
 		return change.Batch{From: from, To: from}, err
 	}
-	b.Changes, err = db.complete(ctx, changes)
+	b.Changes, err = db.settled(ctx, changes)
 	return b, err
-}
-
-// complete reads the values that are absent, and those alone: a row as it is now
-// may hold a unique value that at the end of the batch was still another row's,
-// and the follower could not store both.
-func (db *DB) complete(ctx context.Context, changes []logged) ([]change.Change, error) {
-	wanted := map[int][]change.Key{}
-	for _, c := range changes {
-		if len(c.absent) > 0 {
-			wanted[c.Table] = append(wanted[c.Table], c.Key)
-		}
-	}
-	present, err := db.presentRows(ctx, wanted)
-	if err != nil {
-		return nil, err
-	}
-	var all []change.Change
-	for _, c := range changes {
-		if len(c.absent) > 0 {
-			now := present[c.Table][0]
-			present[c.Table] = present[c.Table][1:]
-			if now != nil {
-				c = c.completed(now, nil)
-			} else { // it is gone, and a later change says so
-				c.Kind, c.Row = change.Delete, nil
-			}
-		}
-		all = append(all, c.Change)
-	}
-	return all, nil
-}
-
-// presentRows looks rows up and makes sure that what it saw is on disk, so that
-// the log will have it.
-func (db *DB) presentRows(ctx context.Context, keys map[int][]change.Key) (map[int][]change.Row, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	present := map[int][]change.Row{}
-	for table := range keys {
-		rows, err := db.Lookup(ctx, table, keys[table])
-		if err != nil {
-			return nil, fmt.Errorf("complete rows of %s: %w", db.tables[table].Name, err)
-		}
-		present[table] = rows
-	}
-	return present, db.flush(ctx)
-}
-
-// untilVisible waits until the changes of transactions can be seen. The log has
-// a commit a moment before others see it, and long before where it waits for a
-// synchronous standby; the transaction's lock on itself is released after.
-func (db *DB) untilVisible(ctx context.Context, xids []uint32) error {
-	for {
-		var waiting bool
-		err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks
-			WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted AND transactionid::text::bigint = ANY ($1::bigint[]))`, xids).Scan(&waiting)
-		if err != nil || !waiting {
-			return err
-		}
-		if !pause(ctx, time.Millisecond) {
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// untilReadIsVisible waits until the changes of everything that was read of the
-// log can be seen. Without that a follower that is quick would be taken to hold
-// rows that the owner does not have.
-func (db *DB) untilReadIsVisible(ctx context.Context) error {
-	writers := db.feed.writers()
-	if len(writers) == 0 {
-		return nil
-	}
-	xids := make([]uint32, len(writers))
-	var upTo change.Position
-	for i, w := range writers {
-		xids[i], upTo = w.xid, max(upTo, w.end)
-	}
-	if err := db.untilVisible(ctx, xids); err != nil {
-		return err
-	}
-	db.feed.saw(upTo)
-	return nil
 }
 
 // Touched lists distinct keys of the log.
@@ -217,8 +146,10 @@ func (db *DB) Touched(ctx context.Context, since change.Position, limit int) ([]
 // Acknowledge lets the log go now and then; until it does, it only costs space.
 // What is put off is made up for by the next Read.
 func (db *DB) Acknowledge(ctx context.Context, upTo change.Position) error {
-	db.feed.mu.Lock()
-	defer db.feed.mu.Unlock()
+	if err := db.feed.turn.take(ctx); err != nil {
+		return err
+	}
+	defer db.feed.turn.leave()
 	db.feed.wanted = max(db.feed.wanted, upTo)
 	return db.acknowledge(ctx)
 }

@@ -161,10 +161,17 @@ func (p *parser) urls(where string, n *yaml.Node) []string {
 			p.problem(item.Line, fmt.Sprintf("%s: %q is not a URL: accepted are http://host[:port] and https://host[:port]", where, text), "")
 		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
 			p.problem(item.Line, fmt.Sprintf("%s: %q has a path or query; requests are forwarded with the path they came with", where, redactDSN(text)), "")
+		case u.User != nil:
+			p.problem(item.Line, fmt.Sprintf("%s: %q has a name or a password, which would not be sent", where, redactDSN(text)), "")
+		case u.Port() == "0" || u.Port() != "" && !isPort(u.Port()):
+			p.problem(item.Line, fmt.Sprintf("%s: %q: a port is a number from 1 to 65535", where, text), "")
 		case slices.Contains(all, text):
 			p.problem(item.Line, fmt.Sprintf("%s: %q is given twice", where, text), "")
 		}
 		all = append(all, text)
+		if err == nil {
+			p.called = append(p.called, called{where, item.Line, u})
+		}
 	}
 	return all
 }

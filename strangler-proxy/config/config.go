@@ -197,13 +197,14 @@ func (c *Config) AllRoutes() []route.Route {
 func (c *Config) Table() *route.Table { return c.table }
 
 // Warnings lists what is no problem, and hardly what was meant: routes that can
-// never be chosen, and those that a POST could be meant for which is refused.
+// never be chosen, that are written as other routers have it, and those that a
+// POST could be meant for which is refused.
 func (c *Config) Warnings() []Problem { return c.WarningsAside(func() {}) }
 
 // WarningsAside does what Warnings does beside other work, see [ParseAside].
 func (c *Config) WarningsAside(pause func()) []Problem {
 	all := []Problem{}
-	found := c.table.Shadowed(pause)
+	found := append(c.table.Shadowed(pause), c.table.Foreign()...)
 	if looks := c.looksIntoBodies(); looks != nil {
 		found = append(found, c.table.Hidden(looks, pause)...)
 	}

@@ -24,6 +24,7 @@ type parser struct {
 	cfg      *Config
 	problems []Problem
 	moving   map[string]bool // capabilities that declare data, well or not
+	called   []called
 
 	tuning       tuning            // of mirroring, by the file
 	tunings      map[string]tuning // by capabilities
@@ -324,6 +325,7 @@ func (p *parser) across() {
 	c := p.cfg
 	p.judge()
 	p.checkPairs()
+	p.checkLoops()
 	p.agree()
 	var problems []route.Problem
 	c.table, problems = route.CompileAside(c.AllRoutes(), c.Paths(), p.pause)

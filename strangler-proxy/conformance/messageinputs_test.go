@@ -109,11 +109,17 @@ var headInputs = []input{
 			t.Errorf("it arrived as %q", head)
 		}
 	}},
-	{"a POST that says it is a DELETE (`X-HTTP-Method-Override`, `_method`)", "400 where a route with another owner would then be met; the connection goes on", owned, inClear, func(t testing.TB, s *stage) {
+	{"a POST that says it is a DELETE (`X-HTTP-Method-Override`, `_method`), a `delete`, a request that names another path (`X-Original-URL`)", "400 where a route with another owner would then be met; the connection goes on", owned, inClear, func(t testing.TB, s *stage) {
 		w := s.wire(t)
 		for _, disguise := range []string{" HTTP/1.1\r\nHost: shop\r\nX-HTTP-Method-Override: DELETE\r\n", " HTTP/1.1\r\nHost: shop\r\nx_method_override: delete\r\n", "?_method=DELETE" + host} {
 			w.send("POST /owned/7" + disguise + "\r\n")
 			if got := w.answer("POST"); got.StatusCode != 400 || !strings.Contains(got.body, "DELETE /owned/{id}") {
+				t.Errorf("%q was answered %s %q", disguise, got.Status, got.body)
+			}
+		}
+		for _, disguise := range []string{"delete /owned/7" + host, "DELETE / HTTP/1.1\r\nHost: shop\r\nX-Original-URL: /owned/7\r\n"} {
+			w.send(disguise + "\r\n")
+			if got := w.answer("GET"); got.StatusCode != 400 || !strings.Contains(got.body, "/owned/{id}") {
 				t.Errorf("%q was answered %s %q", disguise, got.Status, got.body)
 			}
 		}

@@ -3,6 +3,11 @@ package http1
 const (
 	maxChunkLine = 256 // bytes of the line before a chunk, its extensions included
 	maxTrailers  = 8 << 10
+	// maxOverhead is how many bytes of a body may be something else than data,
+	// beyond what each chunk may have: freeOverhead and twice its data. Without a
+	// bound a short body could be as long as one likes on the wire.
+	maxOverhead  = 16 << 10
+	freeOverhead = 16
 	maxTrailing  = 64 // fields
 )
 
@@ -13,6 +18,7 @@ type Chunks struct {
 	size     uint64 // of the chunk, then what is left of it
 	digits   int
 	line     int    // bytes of this line
+	overhead int    // see maxOverhead
 	cr       bool   // a carriage return came last
 	unnamed  bool   // a semicolon came last, and an extension must follow
 	quoted   bool   // within quotes of an extension
@@ -76,7 +82,7 @@ func (c *Chunks) sizeLine(b byte) error {
 		if b != '\n' {
 			return errChunkLine
 		}
-		c.begin()
+		return c.begin()
 	case b == '\r' && c.digits > 0 && !c.unnamed && !c.quoted:
 		c.cr = true
 	case c.at == inExtension:
@@ -115,12 +121,18 @@ func (c *Chunks) extension(b byte) error {
 }
 
 // begin turns to what the line has announced.
-func (c *Chunks) begin() {
+func (c *Chunks) begin() error {
+	const lineEnd = 2 // behind the data
+	c.overhead += c.line + lineEnd - freeOverhead - 2*int(min(c.size, maxOverhead))
+	if c.overhead = max(c.overhead, 0); c.overhead > maxOverhead {
+		return errChunkOverhead
+	}
 	last := c.size == 0
 	c.line, c.digits, c.cr = 0, 0, false
 	if c.at = inData; last {
 		c.at = inTrailers
 	}
+	return nil
 }
 
 func (c *Chunks) endOfChunk(b byte) error {

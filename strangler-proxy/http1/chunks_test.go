@@ -79,3 +79,13 @@ func TestTheEndOfAHeadIsFoundHoweverItArrives(t *testing.T) {
 		}
 	}
 }
+
+// TestManySmallChunksAreNoOverhead as programs send them that write byte by byte,
+// also with a word about each.
+func TestManySmallChunksAreNoOverhead(t *testing.T) {
+	for _, chunk := range []string{"1\r\nx\r\n", "1;a=bcdefghi\r\nx\r\n", "400;" + strings.Repeat("a", 240) + "\r\n" + strings.Repeat("x", 1024) + "\r\n"} {
+		if _, _, _, err := chunks([]byte(strings.Repeat(chunk, 100_000/len(chunk)*10)+"0\r\n\r\n"), func(n int) int { return min(n, 8<<10) }); err != nil {
+			t.Errorf("%.20q: %v", chunk, err)
+		}
+	}
+}

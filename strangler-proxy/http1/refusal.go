@@ -43,6 +43,7 @@ var (
 	errChunkLine     = &Refusal{400, "chunk-line", "a chunk's line is not ended by a carriage return and a line feed, or has control characters"}
 	errChunkLong     = &Refusal{400, "chunk-line-too-long", "the line before a chunk is longer than 256 bytes"}
 	errChunkEnd      = &Refusal{400, "chunk-end", "a chunk is not followed by a carriage return and a line feed"}
+	errChunkOverhead = &Refusal{400, "chunk-overhead", "too much of the body is extensions of chunks"}
 	errTrailers      = &Refusal{431, "trailers-too-long", "the trailers are too long or too many"}
 )
 
@@ -52,7 +53,7 @@ func Refusals() []Refusal {
 	for _, r := range []*Refusal{
 		errBareCR, errBareLF, errRequestLine, errMethod, errConnect, errVersion, errTarget, errTargetLong, errAuthority, errFold, errName,
 		errValue, errHeadLong, errFields, errHostMissing, errHosts, errHost, errLength, errLengths, errLengthChunked, errEncoding, errCoding,
-		errOldEncoding, errNominated, errNominations, errExpect, errUpgrades, errChunkSize, errChunkLine, errChunkLong, errChunkEnd, errTrailers,
+		errOldEncoding, errNominated, errNominations, errExpect, errUpgrades, errChunkSize, errChunkLine, errChunkLong, errChunkEnd, errChunkOverhead, errTrailers,
 	} {
 		list = append(list, *r)
 	}

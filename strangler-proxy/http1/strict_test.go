@@ -47,6 +47,7 @@ var refusals = map[string][]string{
 	"expect":                  {"POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n"},
 	"chunk-size":              {"CHUNKS:x\r\n", "CHUNKS:0x1\r\n", "CHUNKS:+1\r\n", "CHUNKS:-1\r\n", "CHUNKS: 1\r\n", "CHUNKS:1 \r\n", "CHUNKS:\r\n", "CHUNKS:;a\r\n", "CHUNKS:1111111111111111\r\n", "CHUNKS:1\n"},
 	"chunk-line":              {"CHUNKS:1\rx", "CHUNKS:1;a\nb\r\n", "CHUNKS:1;a\x00\r\n", "CHUNKS:1;a\r\r\n", "CHUNKS:1;\r\n", "CHUNKS:1; \r\n", "CHUNKS:1;a=b;\r\n", "CHUNKS:1;a=\"b\r\n", "CHUNKS:1;a=\"b\\\"\r\n"},
+	"chunk-overhead":          {"CHUNKS:" + strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 100)},
 	"chunk-line-too-long":     {"CHUNKS:1;" + strings.Repeat("a", 300)},
 	"chunk-end":               {"CHUNKS:1\r\nab\r\n", "CHUNKS:1\r\na\n", "CHUNKS:1\r\na\r\r", "CHUNKS:1\r\na0\r\n\r\n"},
 	"trailers-too-long":       {"CHUNKS:0\r\nX: " + strings.Repeat("a", 9<<10) + "\r\n\r\n", "CHUNKS:0\r\n" + strings.Repeat("X: a\r\n", 65) + "\r\n", "CHUNKS:0\r\n" + strings.Repeat("Host: a\r\n", 2000)},

@@ -23,10 +23,16 @@ func (c *conn) cross() {
 	ctx, cancel := context.WithCancel(context.WithValue(c.client.Closed(), flightKey{}, f))
 	defer cancel()
 	to := newInlet()
-	r := c.outgoing(ctx, to)
+	early := &interims{defect: c.proxy.mishap, write: func(b []byte) error {
+		c.look()
+		return c.writeClient(b)
+	}}
+	r := c.outgoing(ctx, to, early)
 	c.hush()
 	c.listen(to, false, cancel)
 	res, err := forwarder{c.proxy}.RoundTrip(r)
+	early.end()
+	c.look()
 	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body.Close()
 		err = errTunnel
@@ -58,7 +64,7 @@ func (c *conn) cross() {
 }
 
 // outgoing makes the request that is sent over net/http.
-func (c *conn) outgoing(ctx context.Context, body *inlet) *http.Request {
+func (c *conn) outgoing(ctx context.Context, body *inlet, early *interims) *http.Request {
 	f := &c.flight
 	h := header(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) })
 	h.Del("Host")
@@ -80,7 +86,13 @@ func (c *conn) outgoing(ctx context.Context, body *inlet) *http.Request {
 		r.Body, r.Trailer = body, announced(h)
 		body.trailers = r.Trailer
 	}
-	trace := &httptrace.ClientTrace{Got1xxResponse: c.passInterim}
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		if c.req.Minor > 0 && code != http.StatusSwitchingProtocols {
+			b := appendStatus(nil, code, http.StatusText(code))
+			early.take(append(appendHeader(b, http.Header(h)), "\r\n"...))
+		}
+		return nil
+	}}
 	return r.WithContext(httptrace.WithClientTrace(ctx, trace))
 }
 
@@ -96,25 +108,6 @@ func announced(h http.Header) http.Header {
 	h.Del("Trailer") // net/http announces them itself
 	return t
 }
-
-// passInterim passes on an interim answer. It is called on a goroutine of
-// net/http's, where a defect would end the process.
-func (c *conn) passInterim(code int, h textproto.MIMEHeader) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			c.proxy.mishap(reason)
-			err = errDefect
-		}
-	}()
-	if c.req.Minor == 0 || code == http.StatusSwitchingProtocols {
-		return nil
-	}
-	b := appendStatus(nil, code, http.StatusText(code))
-	return c.writeClient(append(appendHeader(b, http.Header(h)), "\r\n"...))
-}
-
-// errDefect is the error of an interim answer that has met a defect of ours.
-var errDefect = errors.New("a defect was met")
 
 // passResponse writes an answer that net/http has read to the client.
 func (c *conn) passResponse(res *http.Response) error {
@@ -162,6 +155,7 @@ func (c *conn) passResponseBody(res *http.Response, framed bool) error {
 			}
 		}
 		n, err := res.Body.Read(piece[:])
+		c.look() // it may have taken a while
 		c.out, _, _ = a.append(c.out[:0], piece[:n], framed, c.wantAnswer)
 		c.flight.bytes = a.sent
 		switch {

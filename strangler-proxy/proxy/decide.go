@@ -86,7 +86,7 @@ func reasonOf(err error) string {
 	case errors.As(err, &doubt):
 		return "predicate"
 	case errors.As(err, &disguised):
-		return "method-override"
+		return disguised.reason
 	}
 	return "path"
 }

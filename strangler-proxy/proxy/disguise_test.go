@@ -40,6 +40,8 @@ func TestNoMethodSlipsPastItsOwnerInDisguise(t *testing.T) {
 			{"GET", "/invoices/7?_method=delete", nil, "service"}, // nobody looks there for GET
 			{"POST", "/orders/7", []string{"X-HTTP-Method-Override", "DELETE"}, "monolith"},
 			{"PATCH", "/invoices/7", []string{"X-HTTP-Method-Override", "DELETE"}, ""},
+			{"delete", "/invoices/7", nil, ""}, // as some read it
+			{"delete", "/orders/7", nil, "monolith"},
 		} {
 			got := w.ask(row.method, row.path, "", row.header...)
 			if got.Proto != name {
@@ -50,8 +52,44 @@ func TestNoMethodSlipsPastItsOwnerInDisguise(t *testing.T) {
 			}
 		}
 	}
+	if got := w.ask("put", "/invoices/7", ""); got.StatusCode != http.StatusBadRequest || !strings.Contains(got.body, "could be read as PUT") {
+		t.Errorf("past the gate of its capability: %d by %q: %s", got.StatusCode, got.by(), got.body)
+	}
 	if e := w.proxy.Explain(w.request("POST", "/invoices/7", "", "X-Method-Override", "DELETE")); !strings.Contains(e.Refused, "DELETE") {
 		t.Errorf("explained as %+v", e)
+	}
+}
+
+// TestNoPathSlipsPastItsOwnerInAField by which rewriting servers name what was
+// asked for.
+func TestNoPathSlipsPastItsOwnerInAField(t *testing.T) {
+	w := newWorld(t)
+	w.obey("GET /invoices/{id}=service", "GET /files/{path...}=service", "GET /orders=monolith")
+	for _, row := range []struct {
+		path, field, value string
+		want               string // who answers; "" for a refusal
+	}{
+		{"/", "X-Original-URL", "/invoices/7", ""},
+		{"/", "X-Rewrite-Url", "/invoices/7?x=1", ""},
+		{"/", "X_Original_URL", "/%69nvoices/7", ""},
+		{"/", "X-Original-URL", "http://shop.example/invoices/7", ""},
+		{"/", "X-Original-URL", "invoices/7", ""},
+		{"/", "X-Original-URL", "//invoices/7", ""},
+		{"/", "X-Original-URL", "/a\\b", ""},
+		{"/orders", "X-Original-URL", "/invoices/7", ""},
+		{"/invoices/7", "X-Original-URL", "/admin", ""},
+		{"/", "X-Original-URL", "", "monolith"},
+		{"/", "X-Original-URL", "/other", "monolith"},
+		{"/", "X-Original-URL", "http://shop.example", "monolith"},
+		{"/invoices/7", "X-Original-URL", "/invoices/7", "service"},
+		{"/invoices/7", "X-Rewrite-URL", "/files/a/b", "service"}, // whoever answers is the same
+		{"/", "X-Original-URLs", "/invoices/7", "monolith"},
+	} {
+		before := w.refusals("path-override")
+		got := w.ask("GET", row.path, "", row.field, row.value)
+		if refused := got.StatusCode == http.StatusBadRequest; got.by() != row.want || refused != (row.want == "") || refused != (w.refusals("path-override") == before+1) {
+			t.Errorf("%+v: %d by %q: %s", row, got.StatusCode, got.by(), got.body)
+		}
 	}
 }
 

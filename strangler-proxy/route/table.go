@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Route is one declared route of a capability.
@@ -115,8 +116,8 @@ func parsePattern(path string) ([]segment, error) {
 			all = append(all, segment{kind: literal})
 		case strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}"):
 			name, many := strings.CutSuffix(part[1:len(part)-1], "...")
-			if name == "" || strings.ContainsAny(name, "{}.$") {
-				return nil, fmt.Errorf("%q is not a wildcard: write {name} or, at the end, {name...}", part)
+			if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c != '_' && c != '-' && !unicode.IsLetter(c) && !unicode.IsDigit(c) }) {
+				return nil, fmt.Errorf("%q is not a wildcard: write {name} or, at the end, {name...}; a name is of letters, digits, - and _", part)
 			}
 			if names[name] {
 				return nil, fmt.Errorf("wildcard {%s} appears twice", name)

@@ -242,6 +242,8 @@ func TestWrongDeclarationsAreRefusedInAWayThatHelps(t *testing.T) {
 		"GET /{}":         "is not a wildcard",
 		"GET /{...}":      "is not a wildcard",
 		"GET /{a.b}":      "is not a wildcard",
+		"GET /{a:[0-9]+}": "is not a wildcard",
+		"GET /{a*}":       "is not a wildcard",
 		"GET /a{b}":       "a wildcard is a whole segment",
 		"GET /{a}b":       "a wildcard is a whole segment",
 		"GET /{a}/{a}":    "appears twice",
