@@ -37,6 +37,13 @@ func TestARehearsalComparesWhatBothSidesOfThePairWrite(t *testing.T) {
 	if !strings.Contains(said, "both sides of the pair wrote the same ") || !strings.Contains(said, "21 of 21 interactions hold on both sides") {
 		t.Errorf("the gates say:\n%s", said)
 	}
+	run(t, w, "cutover", "billing")
+	run(t, w, "evidence", "pack", "billing", "--out", "pack.html")
+	page, err := os.ReadFile(filepath.Join(w.Dir, "pack.html"))
+	if err != nil || !strings.Contains(string(page), "rows that both sides of the pair wrote") {
+		t.Errorf("the pack does not show what the pair wrote: %v", err)
+	}
+	run(t, w, "rollback", "billing")
 	path := filepath.Join(w.Dir, "billing.pact.json")
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -46,6 +46,11 @@ type Options struct {
 	Scratch bool
 	// Pair also declares them in strangler.yaml.
 	Pair bool
+	// Isolated also starts a billing service with an empty database of its own that
+	// gets copies of writes, and declares it with that database.
+	Isolated bool
+	// IsolatedDatabase is its DSN; default: an embedded one in the folder.
+	IsolatedDatabase string
 	// ScratchSize is how many invoices that monolith begins with.
 	ScratchSize int
 	// Database and BillingDatabase are the DSNs of the monolith and of billing;
@@ -65,13 +70,14 @@ type World struct {
 
 	Monolith, Billing, Catalog, Proxy *harness.Process
 	ScratchMonolith, ScratchBilling   *harness.Process
+	IsolatedBilling                   *harness.Process
 
 	o    Options
 	logs *os.File
 }
 
 // Addresses are the loopback addresses of everything.
-type Addresses struct{ Proxy, Admin, Monolith, Billing, Catalog, Link, ScratchMonolith, ScratchBilling string }
+type Addresses struct{ Proxy, Admin, Monolith, Billing, Catalog, Link, ScratchMonolith, ScratchBilling, Isolated string }
 
 // Build compiles the four commands into a folder.
 func Build(ctx context.Context, dir string) error {
@@ -102,6 +108,7 @@ func (w *World) begin(ctx context.Context) error {
 	w.o.BillingDatabase = cmp.Or(w.o.BillingDatabase, "sqlite:billing.db")
 	w.o.ScratchDatabase = cmp.Or(w.o.ScratchDatabase, "sqlite:scratch-shop.db")
 	w.o.ScratchBillingDatabase = cmp.Or(w.o.ScratchBillingDatabase, "sqlite:scratch-billing.db")
+	w.o.IsolatedDatabase = cmp.Or(w.o.IsolatedDatabase, "sqlite:isolated.db")
 	if w.o.Log == nil {
 		w.o.Log = io.Discard
 	}
@@ -148,7 +155,7 @@ func portTaken(err error) bool {
 // reserve picks free ports.
 func (w *World) reserve() error {
 	a := &w.Addr
-	for _, to := range []*string{&a.Proxy, &a.Admin, &a.Monolith, &a.Billing, &a.Catalog, &a.Link, &a.ScratchMonolith, &a.ScratchBilling} {
+	for _, to := range []*string{&a.Proxy, &a.Admin, &a.Monolith, &a.Billing, &a.Catalog, &a.Link, &a.ScratchMonolith, &a.ScratchBilling, &a.Isolated} {
 		addr, err := harness.FreePort()
 		if err != nil {
 			return err
@@ -173,6 +180,9 @@ func (w *World) configure() error {
 	).Replace(string(raw)) + "\naccess_log: access.log\n"
 	if w.o.Pair {
 		text = strings.Replace(text, "    contract: billing.pact.json\n", "    contract: billing.pact.json\n"+w.pair(), 1)
+	}
+	if w.o.Isolated {
+		text = strings.Replace(text, "    contract: billing.pact.json\n", "    contract: billing.pact.json\n    shadow: {isolated: {url: \"http://"+w.Addr.Isolated+"\", database: \""+w.o.IsolatedDatabase+"\"}}\n", 1)
 	}
 	if w.o.Edit != nil {
 		text = w.o.Edit(text)
@@ -215,6 +225,9 @@ func (w *World) startAll(ctx context.Context) error {
 			process{&w.ScratchMonolith, "monolith", []string{"--addr", w.Addr.ScratchMonolith, "--database", w.o.ScratchDatabase, "--provider-states"}},
 			process{&w.ScratchBilling, billing, []string{"--addr", w.Addr.ScratchBilling, "--database", w.o.ScratchBillingDatabase, "--monolith-url", "http://" + w.Addr.ScratchMonolith, "--provider-states"}},
 		)
+	}
+	if w.o.Isolated {
+		all = append(all, process{&w.IsolatedBilling, billing, []string{"--addr", w.Addr.Isolated, "--database", w.o.IsolatedDatabase, "--monolith-url", "http://" + w.Addr.Monolith}})
 	}
 	for _, p := range all {
 		started, err := w.start(ctx, p.name, nil, p.args...)
@@ -307,7 +320,7 @@ func (w *World) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var errs []error
-	for _, p := range []**harness.Process{&w.Proxy, &w.Billing, &w.Catalog, &w.Monolith, &w.ScratchBilling, &w.ScratchMonolith} {
+	for _, p := range []**harness.Process{&w.Proxy, &w.Billing, &w.Catalog, &w.Monolith, &w.ScratchBilling, &w.ScratchMonolith, &w.IsolatedBilling} {
 		if *p != nil {
 			errs = append(errs, (*p).Stop(ctx))
 			*p = nil

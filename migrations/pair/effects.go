@@ -2,10 +2,8 @@ package pair
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"strings"
 	"time"
 
@@ -51,7 +49,7 @@ func (p *Pair) Effects(ctx context.Context) ([]Difference, error) {
 			p.rows[t.To] += int64(written)
 		}
 		for _, pair := range pairs {
-			all = append(all, p.compare(t, pair[0], pair[1])...)
+			all = append(all, p.ids.compare(t, pair[0], pair[1])...)
 		}
 		for _, w := range left {
 			all = append(all, Difference{Table: t.To, Key: mapping.EncodeKey(w.key), Kind: "missing", Monolith: shown(t, w)})
@@ -106,7 +104,8 @@ func (p *Pair) match(table int, ours, theirs []written) (pairs [][2]written, lef
 	return pairs, left, more
 }
 
-func (p *Pair) compare(t *mapping.Table, ours, theirs written) []Difference {
+// compare tells two rows apart that stand for each other.
+func (i *ids) compare(t *mapping.Table, ours, theirs written) []Difference {
 	key := mapping.EncodeKey(ours.key)
 	if (ours.row == nil) != (theirs.row == nil) {
 		return []Difference{{Table: t.To, Key: key, Kind: "deleted", Monolith: shown(t, ours), Service: shown(t, theirs)}}
@@ -117,7 +116,7 @@ func (p *Pair) compare(t *mapping.Table, ours, theirs written) []Difference {
 			break
 		}
 		a, b := ours.row[n], theirs.row[n]
-		if !p.ids.alike(a.String(), b.String()) {
+		if !i.same(column, a.String(), b.String()) {
 			all = append(all, Difference{Table: t.To, Key: key, Kind: "different", Column: column.To, Monolith: a.String(), Service: b.String()})
 		}
 	}
@@ -133,131 +132,6 @@ func shown(t *mapping.Table, w written) string {
 		parts[n] = column.To + "=" + w.row[n].String()
 	}
 	return strings.Join(parts, " ")
-}
-
-// ids are the keys of both sides that stand for each other.
-type ids struct {
-	keys []map[string]change.Key // by table: the monolith's to the service's
-	text map[string]map[string]bool
-}
-
-func newIDs(plan *mapping.Plan) *ids {
-	i := &ids{text: map[string]map[string]bool{}}
-	for range plan.Tables {
-		i.keys = append(i.keys, map[string]change.Key{})
-	}
-	return i
-}
-
-func (i *ids) learn(table int, ours, theirs change.Key) {
-	i.keys[table][mapping.EncodeKey(ours)] = theirs
-	for n := range ours {
-		a, b := ours[n].String(), theirs[n].String()
-		if i.text[a] == nil {
-			i.text[a] = map[string]bool{}
-		}
-		i.text[a][b] = true
-	}
-}
-
-// theirs is the service's key for one of the monolith's.
-func (i *ids) theirs(table int, key change.Key) change.Key {
-	if other, ok := i.keys[table][mapping.EncodeKey(key)]; ok {
-		return other
-	}
-	return key
-}
-
-var digits = regexp.MustCompile(`\d+`)
-
-// alike reports whether two values say the same: they are equal, or equal but
-// for keys that stand for each other and for moments, also within a text or a
-// JSON document.
-func (i *ids) alike(a, b string) bool {
-	if a == b || i.text[a][b] {
-		return true
-	}
-	var x, y any
-	if decode(a, &x) && decode(b, &y) {
-		return i.alikeJSON(x, y)
-	}
-	return near(a, b) || i.alikeText(a, b)
-}
-
-func decode(text string, into *any) bool {
-	if !strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "[") {
-		return false
-	}
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	return d.Decode(into) == nil
-}
-
-func (i *ids) alikeJSON(x, y any) bool {
-	switch x := x.(type) {
-	case map[string]any:
-		other, ok := y.(map[string]any)
-		if !ok || len(x) != len(other) {
-			return false
-		}
-		for name := range x {
-			if there, has := other[name]; !has || !i.alikeJSON(x[name], there) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		other, ok := y.([]any)
-		if !ok || len(x) != len(other) {
-			return false
-		}
-		for n := range x {
-			if !i.alikeJSON(x[n], other[n]) {
-				return false
-			}
-		}
-		return true
-	case json.Number:
-		other, ok := y.(json.Number)
-		return ok && i.alike(x.String(), other.String())
-	case string:
-		other, ok := y.(string)
-		return ok && i.alike(x, other)
-	}
-	return x == y
-}
-
-// alikeText reports whether two texts differ in numbers only, and those are
-// keys that stand for each other, such as in INV-000017.
-func (i *ids) alikeText(a, b string) bool {
-	if digits.ReplaceAllString(a, "0") != digits.ReplaceAllString(b, "0") {
-		return false
-	}
-	ours, theirs := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
-	for n := range ours {
-		x, y := strings.TrimLeft(ours[n], "0"), strings.TrimLeft(theirs[n], "0")
-		if ours[n] != theirs[n] && !i.text[x][y] {
-			return false
-		}
-	}
-	return true
-}
-
-// layouts are the forms of moments in the databases and in what they keep.
-var layouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00"}
-
-// near reports whether two texts are moments of one form that lie next to each
-// other.
-func near(a, b string) bool {
-	for _, layout := range layouts {
-		x, err := time.Parse(layout, a)
-		if err != nil {
-			continue
-		}
-		y, err := time.Parse(layout, b)
-		return err == nil && x.Sub(y).Abs() <= apart
-	}
-	return false
 }
 
 // String is the difference on one line.

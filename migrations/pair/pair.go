@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"stranglerfig/migrations/backfill"
 	"stranglerfig/migrations/change"
@@ -145,37 +146,53 @@ func (p *Pair) Mark(ctx context.Context, side change.Side) error {
 // read returns the rows that a side has written since its mark, each as it is
 // now, in the service's schema.
 func (p *Pair) read(ctx context.Context, side change.Side) ([]written, error) {
-	db := p.dbs[side]
-	head, err := db.Head(ctx)
+	changes, _, err := changesSince(ctx, p.dbs[side], p.from[side], math.MaxInt)
 	if err != nil {
 		return nil, fmt.Errorf("look at what the %s has written: %w", side, err)
 	}
-	var all []written
+	all := make([]written, len(changes))
+	for n, c := range changes {
+		if all[n], err = p.mapped(side, c); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// changesSince reads what was written to a database after a position: each row
+// once, as it is at the end, in the order in which they were first written; more
+// than most of them are an error. It also returns the position up to which it has
+// read.
+func changesSince(ctx context.Context, db change.Database, from change.Position, most int) ([]change.Change, change.Position, error) {
+	head, err := db.Head(ctx)
+	if err != nil {
+		return nil, from, err
+	}
+	var all []change.Change
 	at := map[string]int{}
-	for from := p.from[side]; from < head; {
+	for from < head {
 		batch, err := db.Read(ctx, from, 1000)
 		if err != nil {
-			return nil, fmt.Errorf("look at what the %s has written: %w", side, err)
+			return nil, from, err
 		}
 		for _, c := range batch.Changes {
-			w, err := p.mapped(side, c)
-			if err != nil {
-				return nil, err
-			}
-			id := fmt.Sprint(w.table, mapping.EncodeKey(w.key))
+			id := fmt.Sprint(c.Table, mapping.EncodeKey(c.Key))
 			if n, known := at[id]; known {
-				all[n] = w // what a row is at the end counts
+				all[n] = c
 				continue
 			}
 			at[id] = len(all)
-			all = append(all, w)
+			all = append(all, c)
+		}
+		if len(all) > most {
+			return nil, from, fmt.Errorf("more than %d rows were written", most)
 		}
 		if batch.To <= from {
 			break
 		}
 		from = batch.To
 	}
-	return all, nil
+	return all, from, nil
 }
 
 // written is a row that was written, in the service's schema; row is nil where

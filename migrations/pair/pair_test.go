@@ -34,7 +34,7 @@ func plan(t *testing.T) *mapping.Plan {
 	scale := 2
 	p, problems := mapping.Compile(mapping.Spec{Capability: "billing", Tables: []mapping.TableSpec{
 		{To: "invoices", From: "inv", Key: []string{"id"}, Columns: []mapping.ColumnSpec{{To: "id", From: "id"}, {To: "number", From: "no"}, {To: "cents", From: "amount", Scale: &scale}, {To: "made", From: "created"}}},
-		{To: "payments", From: "pay", Key: []string{"id"}, Columns: []mapping.ColumnSpec{{To: "id", From: "id"}, {To: "invoice_id", From: "inv_id"}, {To: "answer", From: "body"}}},
+		{To: "payments", From: "pay", Key: []string{"id"}, Columns: []mapping.ColumnSpec{{To: "id", From: "id"}, {To: "invoice_id", From: "inv_id"}, {To: "answer", From: "body"}, {To: "pieces", From: "pieces"}}},
 	}})
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -44,10 +44,10 @@ func plan(t *testing.T) *mapping.Plan {
 
 const (
 	theMonolith = `CREATE TABLE inv (id INTEGER PRIMARY KEY AUTOINCREMENT, no TEXT, amount DECIMAL(10,2), created TEXT);
-		CREATE TABLE pay (id INTEGER PRIMARY KEY AUTOINCREMENT, inv_id INTEGER, body TEXT);
-		INSERT INTO inv VALUES (1, 'INV-1', 12.50, '2026-01-01 10:00:00'), (2, 'INV-2', 7, '2026-01-02 10:00:00'); INSERT INTO pay VALUES (5, 1, NULL)`
+		CREATE TABLE pay (id INTEGER PRIMARY KEY AUTOINCREMENT, inv_id INTEGER, body TEXT, pieces INTEGER);
+		INSERT INTO inv VALUES (1, 'INV-1', 12.50, '2026-01-01 10:00:00'), (2, 'INV-2', 7, '2026-01-02 10:00:00'); INSERT INTO pay VALUES (5, 1, NULL, 1)`
 	theService = `CREATE TABLE invoices (id INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT, cents INTEGER, made TEXT);
-		CREATE TABLE payments (id INTEGER PRIMARY KEY AUTOINCREMENT, invoice_id INTEGER, answer TEXT)`
+		CREATE TABLE payments (id INTEGER PRIMARY KEY AUTOINCREMENT, invoice_id INTEGER, answer TEXT, pieces INTEGER)`
 )
 
 func database(t *testing.T, path, schema string) *sql.DB {
@@ -136,12 +136,15 @@ func TestWhatBothSidesWriteIsComparedThroughTheMappingModuloGeneratedIDs(t *test
 		t.Errorf("the same, under other ids, differs:\n%s", got)
 	}
 	for name, c := range map[string]struct{ monolith, service, want string }{
-		"another amount":  {"UPDATE inv SET amount = 3.11 WHERE id = 3", "UPDATE invoices SET cents = 310 WHERE id = 71; UPDATE invoices SET number = number WHERE id = 71", "invoices [3] cents: the monolith wrote 311, the service 310"},
-		"another invoice": {"INSERT INTO pay (inv_id) VALUES (3)", "INSERT INTO payments (invoice_id) VALUES (70)", "invoice_id: the monolith wrote 3, the service 70"},
-		"a row less":      {"INSERT INTO inv (no, amount) VALUES ('x', 1)", "SELECT 1", "only the monolith wrote it: id=4 number=x cents=100"},
-		"a row more":      {"SELECT 1", "INSERT INTO payments (invoice_id) VALUES (1)", "only the service wrote it"},
-		"a day later":     {"UPDATE inv SET created = '2026-06-01 10:00:00' WHERE id = 1", "UPDATE invoices SET made = '2026-06-02 10:00:00' WHERE id = 1", "made: the monolith wrote 2026-06-01 10:00:00"},
-		"not deleted":     {"DELETE FROM inv WHERE id = 2", "UPDATE invoices SET cents = 5 WHERE id = 2", "the monolith wrote deleted, the service id=2"},
+		"another amount":                {"UPDATE inv SET amount = 3.11 WHERE id = 3", "UPDATE invoices SET cents = 310 WHERE id = 71; UPDATE invoices SET number = number WHERE id = 71", "invoices [3] cents: the monolith wrote 311, the service 310"},
+		"an amount that is a key there": {"UPDATE inv SET amount = 0.03 WHERE id = 3", "UPDATE invoices SET cents = 71 WHERE id = 71", "cents: the monolith wrote 3, the service 71"},
+		"another invoice":               {"INSERT INTO pay (inv_id) VALUES (3)", "INSERT INTO payments (invoice_id) VALUES (70)", "invoice_id: the monolith wrote 3, the service 70"},
+		"a number that is a key there":  {"INSERT INTO pay (inv_id, pieces) VALUES (3, 3)", "INSERT INTO payments (invoice_id, pieces) VALUES (71, 71)", "pieces: the monolith wrote 3, the service 71"},
+		"one in a document":             {`INSERT INTO pay (inv_id, body) VALUES (3, '{"orderId":3,"pieces":3}')`, `INSERT INTO payments (invoice_id, answer) VALUES (71, '{"orderId":71,"pieces":71}')`, "answer: the monolith wrote"},
+		"a row less":                    {"INSERT INTO inv (no, amount) VALUES ('x', 1)", "SELECT 1", "only the monolith wrote it: id=4 number=x cents=100"},
+		"a row more":                    {"SELECT 1", "INSERT INTO payments (invoice_id) VALUES (1)", "only the service wrote it"},
+		"a day later":                   {"UPDATE inv SET created = '2026-06-01 10:00:00' WHERE id = 1", "UPDATE invoices SET made = '2026-06-02 10:00:00' WHERE id = 1", "made: the monolith wrote 2026-06-01 10:00:00"},
+		"not deleted":                   {"DELETE FROM inv WHERE id = 2", "UPDATE invoices SET cents = 5 WHERE id = 2", "the monolith wrote deleted, the service id=2"},
 	} {
 		if got := x.effects(c.monolith, c.service); !strings.Contains(got, c.want) || strings.Count(got, "\n") > 0 {
 			t.Errorf("%s: %q, want %q and nothing else", name, got, c.want)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -31,7 +30,7 @@ func (e *env) contractVerb() *cobra.Command {
 // as well, and takes nothing back; one that reached nobody has nothing to be
 // bound to.
 func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Capability, path string, targets []verify.Target, r verify.Report) (string, error) {
-	if p.Contract == "" || !sameFile(path, p.Contract) {
+	if p.Contract == "" || !config.SameFile(path, p.Contract) {
 		return "not filed as evidence: this is not the contract that strangler.yaml declares", nil
 	}
 	if len(targets) != 2 {
@@ -74,12 +73,6 @@ func (e *env) fileContract(ctx context.Context, cfg *config.Config, p *config.Ca
 		}
 	}
 	return said + q.Summary, e.file(ctx, q)
-}
-
-func sameFile(a, b string) bool {
-	x, errA := os.Stat(a)
-	y, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
 // buildAt asks a target for its build identity.

@@ -1,13 +1,9 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +13,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/pair"
 	"stranglerfig/strangler-proxy/config"
+	"stranglerfig/strangler-proxy/control"
 	"stranglerfig/strangler-proxy/control/api"
 )
 
@@ -38,51 +35,11 @@ func pairDatabases(cfg *config.Config, p *config.Capability, flag, text string) 
 		return "", "", &api.Error{Text: p.Name + " declares no data, so there is no mapping to compare rows through", Hint: fmt.Sprintf("declare capabilities.%s.data", p.Name), Code: api.ExitNo}
 	}
 	for _, dsn := range dsns {
-		if servesClients(cfg, dsn) {
+		if cfg.Serves(dsn) {
 			return "", "", &api.Error{Text: fmt.Sprintf("%s: that is a database that serves clients", flag), Hint: "start a second monolith and a second service with databases of their own", Code: api.ExitNo}
 		}
 	}
 	return dsns["monolith"], dsns["service"], nil
-}
-
-// servesClients reports whether a database is one that strangler.yaml declares,
-// however it is written here.
-func servesClients(cfg *config.Config, dsn string) bool {
-	if sameDatabase(dsn, cfg.Monolith.Database) {
-		return true
-	}
-	return slices.ContainsFunc(cfg.Capabilities, func(p config.Capability) bool { return sameDatabase(dsn, p.Service.Database) })
-}
-
-// sameDatabase reports whether two DSNs name one database: one file, by whatever
-// path, or one name on one server, whoever logs in.
-func sameDatabase(a, b string) bool {
-	if a == "" || b == "" {
-		return false
-	}
-	pathA, fileA := strings.CutPrefix(a, "sqlite:")
-	pathB, fileB := strings.CutPrefix(b, "sqlite:")
-	if fileA != fileB {
-		return false
-	}
-	if fileA {
-		return sameFile(pathA, pathB)
-	}
-	serverA, errA := url.Parse(a)
-	serverB, errB := url.Parse(b)
-	if errA != nil || errB != nil {
-		return a == b
-	}
-	return serverOf(serverA) == serverOf(serverB) && serverA.Path == serverB.Path
-}
-
-// serverOf is host and port of a server, this machine's by one name.
-func serverOf(u *url.URL) string {
-	host := strings.ToLower(u.Hostname())
-	if ip := net.ParseIP(host); host == "" || host == "localhost" || ip != nil && ip.IsLoopback() {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, cmp.Or(u.Port(), "5432"))
 }
 
 // watched is a pair whose writes are looked at; the zero value is none.
@@ -167,21 +124,7 @@ func (e effects) Mark(ctx context.Context, target string) error {
 // Differences implements verify.Effects.
 func (e effects) Differences(ctx context.Context) ([]compare.Difference, error) {
 	found, err := e.Effects(ctx)
-	all := make([]compare.Difference, len(found))
-	for n, d := range found {
-		path := "$.rows." + d.Table
-		if d.Column != "" {
-			path += "." + d.Column
-		}
-		all[n] = compare.Difference{Path: path, Kind: compare.Value, Expected: d.Monolith, Actual: d.Service}
-		switch d.Kind {
-		case "missing":
-			all[n].Kind = compare.Missing
-		case "extra":
-			all[n].Kind = compare.Extra
-		}
-	}
-	return all, err
+	return control.RowDifferences(found), err
 }
 
 func (e *env) dataFillVerb() *cobra.Command {

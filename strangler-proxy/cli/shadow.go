@@ -74,6 +74,9 @@ func (e *env) shadowOf(s api.Shadow) {
 		}
 		fmt.Fprintf(e.out, "  %d incomparable, %d dropped: %s\n", s.Incomparable, s.Dropped, strings.Join(parts, ", "))
 	}
+	if r := s.Rows; r != nil {
+		fmt.Fprintf(e.out, "  rows: %d alike, %d different, %d in another state, %d whose counterpart nobody names, %d not looked at\n", r.Alike, r.Different, r.Skewed, r.Unknown, r.Failed)
+	}
 	fmt.Fprintf(e.out, "  %s\n", stopText(s))
 	if l := s.Latency; l.Pairs > 0 {
 		fmt.Fprintf(e.out, "  latency: the service is %s (p50 %s and %s, p95 %s and %s, p99 %s and %s)\n", latencyWords(l),

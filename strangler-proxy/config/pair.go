@@ -17,6 +17,14 @@ type Pair struct {
 // Instance is one application of a pair.
 type Instance struct{ URL, Database string }
 
+// side is an instance and what the file calls it.
+type side struct {
+	Instance
+	name string
+}
+
+func (p *Pair) both() []side { return []side{{p.Monolith, "monolith"}, {p.Service, "service"}} }
+
 func (p *parser) pair(where string, n *yaml.Node) *Pair {
 	pair := Pair{States: "/_states"}
 	p.each(where, n, field{
@@ -25,9 +33,9 @@ func (p *parser) pair(where string, n *yaml.Node) *Pair {
 		"headers":  func(_, v *yaml.Node) { pair.Headers = p.header(where+".headers", v) },
 		"states":   p.into(where+".states", &pair.States),
 	})
-	for name, i := range map[string]Instance{"monolith": pair.Monolith, "service": pair.Service} {
-		if (i.URL == "" || i.Database == "") && !p.mentions(where+"."+name) {
-			p.problem(n.Line, fmt.Sprintf("%s.%s: url and database are both needed", where, name), name+": {url: http://127.0.0.1:9900, database: sqlite:pair.db}")
+	for _, i := range pair.both() {
+		if (i.URL == "" || i.Database == "") && !p.mentions(where+"."+i.name) {
+			p.problem(n.Line, fmt.Sprintf("%s.%s: url and database are both needed", where, i.name), i.name+": {url: http://127.0.0.1:9900, database: sqlite:pair.db}")
 		}
 	}
 	if pair.States == "" || pair.States[0] != '/' {
@@ -50,19 +58,21 @@ func (p *parser) instance(where string, n *yaml.Node) Instance {
 	return i
 }
 
-// checkPairs sees that nothing that serves clients is written to. What a file
-// cannot tell, such as one database by two names, is looked at before it is used.
+// checkPairs sees that nothing that serves clients is written to.
 func (p *parser) checkPairs() {
 	for _, k := range p.cfg.Capabilities {
 		if k.Pair == nil {
 			continue
 		}
 		where := "capabilities." + k.Name + ".pair"
-		for _, i := range []Instance{k.Pair.Monolith, k.Pair.Service} {
+		for _, i := range k.Pair.both() {
 			for _, b := range append(p.services(), p.cfg.Monolith) {
-				if i.URL != "" && i.URL == b.URL || i.Database != "" && i.Database == b.Database {
-					p.problem(k.Line, fmt.Sprintf("%s: %s with %s serves clients", where, i.URL, redactDSN(i.Database)), "start a second monolith and a second service with databases of their own")
+				if i.URL != "" && i.URL == b.URL {
+					p.problem(k.Line, where+"."+i.name+": "+i.URL+" serves clients", "start a second monolith and a second service with databases of their own")
 				}
+			}
+			if i.Database != "" && p.cfg.Serves(i.Database) {
+				p.problem(k.Line, where+"."+i.name+".database: that is a database that serves clients", "start a second monolith and a second service with databases of their own")
 			}
 		}
 	}

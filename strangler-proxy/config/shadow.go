@@ -104,15 +104,33 @@ func (p *parser) capabilityShadow(where string, n *yaml.Node, c *Capability) {
 	t := tuning{line: n.Line}
 	known := p.tuned(where, &t)
 	known["isolated"] = func(_, v *yaml.Node) {
-		b := defaultBackend()
-		b.Health, b.Build = "", ""
-		if b.URLs = p.urls(where+".isolated", v); len(b.URLs) > 0 {
-			b.URL = b.URLs[0]
-			c.Isolated = &b
-		}
+		c.Isolated = p.isolated(where+".isolated", v)
 	}
 	p.each(where, n, known)
 	p.tunings[c.Name] = t
+}
+
+// isolated reads a URL, or a URL and the database behind it.
+func (p *parser) isolated(where string, n *yaml.Node) *Backend {
+	b := defaultBackend()
+	b.Health, b.Build = "", ""
+	if n.Kind == yaml.MappingNode {
+		p.each(where, n, field{
+			"url":      func(_, v *yaml.Node) { b.URLs = p.urls(where+".url", v) },
+			"database": p.into(where+".database", &b.Database),
+		})
+		b.Database = p.database(where, n.Line, b.Database)
+	} else {
+		b.URLs = p.urls(where, n)
+	}
+	if len(b.URLs) == 0 {
+		if !p.mentions(where) {
+			p.problem(n.Line, where+".url is missing", "isolated: {url: http://127.0.0.1:9902, database: sqlite:isolated.db}")
+		}
+		return nil
+	}
+	b.URL = b.URLs[0]
+	return &b
 }
 
 // routeShadow reads what a route says about mirroring.
@@ -201,9 +219,28 @@ func (p *parser) judge() {
 				k.Judged[r.ID] = m
 			}
 		}
-		if b := k.Isolated; b != nil && (b.URL == c.Monolith.URL || b.URL == k.Service.URL) {
-			p.problem(k.Line, fmt.Sprintf("capabilities.%s.shadow.isolated: %s serves clients", k.Name, b.URL), "it gets copies of writes, so it has to be a second instance of the service with a database of its own")
-		}
+		p.checkIsolated(*k)
+	}
+}
+
+// checkIsolated sees that copies of writes go to nothing that serves clients.
+func (p *parser) checkIsolated(k Capability) {
+	b := k.Isolated
+	if b == nil {
+		return
+	}
+	where, hint := "capabilities."+k.Name+".shadow.isolated", "it gets copies of writes, so it has to be a second instance of the service with a database of its own"
+	if b.URL == p.cfg.Monolith.URL || b.URL == k.Service.URL {
+		p.problem(k.Line, where+": "+b.URL+" serves clients", hint)
+	}
+	if b.Database != "" && p.cfg.Serves(b.Database) {
+		p.problem(k.Line, where+".database: that is a database that serves clients", hint)
+	}
+	if k.Pair != nil && sameDatabase(b.Database, k.Pair.Service.Database) {
+		p.problem(k.Line, where+".database: the pair's service has it, which every rehearsal fills anew", hint)
+	}
+	if b.Database != "" && k.Data == nil && !p.moving[k.Name] {
+		p.problem(k.Line, where+".database: "+k.Name+" declares no data, so there is no mapping to compare rows through", "declare capabilities."+k.Name+".data")
 	}
 }
 

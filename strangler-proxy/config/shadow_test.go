@@ -57,6 +57,21 @@ func TestTheNarrowestPlaceSaysHowAnswersAreJudged(t *testing.T) {
 	}
 }
 
+func TestAnIsolatedStoreMayNameItsDatabase(t *testing.T) {
+	c := parse(t, `
+monolith: {url: http://127.0.0.1:9000, database: sqlite:shop.db}
+capabilities:
+  billing:
+    service: {url: http://127.0.0.1:9102, database: sqlite:billing.db}
+    shadow: {isolated: {url: "http://127.0.0.1:9902", database: sqlite:isolated.db}}
+    data: {invoices: {from: inv, key: id, columns: {id: id}}}
+`)
+	p, _ := c.Capability("billing")
+	if p.Isolated == nil || p.Isolated.URL != "http://127.0.0.1:9902" || p.Isolated.Database != "sqlite:"+c.Resolve("isolated.db") {
+		t.Errorf("%+v", p.Isolated)
+	}
+}
+
 func TestHowAnswersAreJudgedDoesNotVoidOtherEvidence(t *testing.T) {
 	one, _ := parse(t, judged).Capability("billing")
 	other := *one

@@ -65,6 +65,7 @@ type Control struct {
 	probes     *probes
 	coverages  coverages
 	identities identities
+	stores     stores
 	faults     *faults
 
 	reloading   sync.Mutex // so that a file read earlier is not in force later
@@ -189,6 +190,7 @@ func (c *Control) begin(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	c.wg.Go(c.watch)
+	c.wg.Go(c.tend)
 	return nil
 }
 
@@ -355,6 +357,7 @@ func (c *Control) Close(ctx context.Context) error {
 	if c.shadow != nil {
 		c.shadow.Close()
 	}
+	c.keepStores(nil) // after the shadow, which uses them
 	c.wg.Wait()
 	c.mu.Lock()
 	backends := slices.Collect(maps.Values(c.backends))

@@ -231,6 +231,7 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool,
 	c.lookAtShadows(ctx, cfg)
 	if cfg != before {
 		c.forgetBackends(cfg)
+		c.keepStores(cfg)
 	}
 	if saved && !first {
 		c.followWriteWords(before, cfg, switches)

@@ -34,6 +34,10 @@ func (c *Control) shadowOf(n shadow.Count) api.Shadow {
 		},
 		Latency: latencyOf(n.Latency, c.slower(n)),
 	}
+	if n.Rows != (shadow.RowCount{}) {
+		rows := api.Rows(n.Rows)
+		out.Rows = &rows
+	}
 	for why, times := range n.Reasons {
 		out.Reasons[string(why)] = times
 	}

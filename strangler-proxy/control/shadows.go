@@ -27,11 +27,11 @@ func (c *Control) newShadow(cfg *config.Config, frozen bool) *shadow.Shadow {
 		Queue: cfg.Shadow.Queue, Body: cfg.Shadow.Body, Timeout: cfg.Shadow.Timeout, Metrics: c.registry,
 		Path: filepath.Join(cfg.Resolve(cfg.State), shadowFile), Frozen: frozen, Backends: c.sides, Isolated: c.isolated, Owner: c.leader,
 		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
-		Judged: c.judged, Follows: c.follows, Identifiers: c.identifiers,
+		Judged: c.judged, Follows: c.follows, Identifiers: c.identifiers, Rows: c.rows,
 		Redact: func(e tape.Exchange) tape.Exchange {
 			return tape.NewRedactor([]byte(c.token), c.config().Redact).Redact(e)
 		},
-		Failed: func(err error) { c.o.Log.Error("the shadow's file", "error", err) },
+		Failed: func(err error) { c.o.Log.Error("the shadow", "error", err) },
 		Panicked: func(reason any, stack []byte) {
 			c.o.Log.Error("two answers could not be compared; please report this", "reason", fmt.Sprint(reason), "stack", string(stack))
 		},

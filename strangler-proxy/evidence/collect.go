@@ -49,7 +49,7 @@ type Pack struct {
 	Waivers   []ledger.Entry // made use of until then
 	Entries   []ledger.Entry // of the capability, up to the outcome
 	Verified  *Details       // the report of the contract that counted
-	Rehearsed *engine.SwitchResult
+	Rehearsed *Rehearsal
 	Contract  *contract.Contract
 	Missing   []string // what could not be gathered, and why
 }
@@ -119,6 +119,13 @@ func history(entries []ledger.Entry, at int) (all, outcome []ledger.Entry) {
 	return entries, outcome
 }
 
+// Rehearsal is how a rehearsal went, and where a pair is declared, what both sides
+// of it wrote before.
+type Rehearsal struct {
+	engine.SwitchResult
+	Effects *api.Effects `json:"effects,omitempty"`
+}
+
 // checks reads the evidence among entries, the latest first.
 func (p *Pack) checks(entries []ledger.Entry) error {
 	subject := ledger.Subject{
@@ -177,7 +184,7 @@ func (p *Pack) details() {
 				p.Verified = &d
 			}
 		case "rehearsal":
-			var r engine.SwitchResult
+			var r Rehearsal
 			if json.Unmarshal(c.Details, &r) == nil {
 				p.Rehearsed = &r
 			}

@@ -95,7 +95,7 @@ func (s *Shadow) redacted(x *proxy.Exchange, d Direction, f finding) (found []co
 		return nil, ""
 	}
 	expected, actual := s.clean(x, f.expected), s.clean(x, f.actual)
-	found = s.terms(x, f.expected.Status, d).differences(message(expected), message(actual))
+	found = append(s.terms(x, f.expected.Status, d).differences(message(expected), message(actual)), f.left...)
 	if len(found) == 0 {
 		// A body that could not be looked into is left out of what is redacted.
 		found = []compare.Difference{{Path: "$.body", Kind: f.differences[0].Kind, Expected: hidden, Actual: hidden}}

@@ -182,7 +182,7 @@ var loose = match.Rules{}.WithBody(nil, match.Matcher{Kind: match.Type}).
 	WithHeader("Location", match.Matcher{Kind: match.Type}).WithHeader("ETag", match.Matcher{Kind: match.Type})
 
 // judgeWrite sends a write to the isolated store, once and never again, and
-// compares.
+// compares the answers, and the rows that it leaves.
 func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	store := s.o.Isolated(x.Route.Capability)
 	if store == nil {
@@ -192,12 +192,14 @@ func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	if !known {
 		return incomparable(InMotion)
 	}
+	f := finding{verdict: Match}
+	rows := s.marked(x.Route.Capability, &f.rows)
 	got, took, err := s.ask(store, to, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
 	both := sides{answerOf(x), got}
-	f := finding{verdict: Match, monolith: x.Took, service: took}
+	f.monolith, f.service, f.expected, f.actual = x.Took, took, both.monolith, both.service
 	switch found := s.terms(x, x.Status, Isolated).differences(both.monolith, both.service); {
 	case bothFail(both):
 		return incomparable(Failing)
@@ -205,8 +207,9 @@ func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	case otherState(both):
 		return incomparable(InMotion)
 	default:
-		f.verdict, f.differences, f.expected, f.actual = Mismatch, found, both.monolith, both.service
+		f.verdict, f.differences = Mismatch, found
 	}
+	s.written(rows, &f, both.monolith, both.service)
 	return f
 }
 

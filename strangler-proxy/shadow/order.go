@@ -38,8 +38,9 @@ func (s *Shadow) inOrder() {
 		for len(back) > 0 && (len(back) == keptBack || time.Since(answered(back[0])) > settled) {
 			x := back[0]
 			back = slices.Delete(back, 0, 1)
-			s.take(x)
+			s.takeWrite(x)
 		}
+		s.settle(len(back) == 0 && len(s.writes) == 0)
 	}
 }
 

@@ -17,7 +17,6 @@ package shadow
 import (
 	"context"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"sort"
 	"strings"
@@ -65,11 +64,18 @@ type Options struct {
 	// Identifiers returns where a route's answers hold identifiers that each side
 	// may choose; no function: nowhere.
 	Identifiers func(capability, routeID string) contract.Identifiers
+	// Rows returns what compares the rows that a capability's isolated store
+	// writes, nil where they are not compared; no function: nowhere are they.
+	Rows func(capability string) (Rows, error)
+	// Settling is how long a row that differs is left before it is looked at
+	// again; 0: two seconds.
+	Settling time.Duration
 	// Redact takes the secrets out of an exchange before anything of it is kept
 	// or shown. Required.
 	Redact  func(tape.Exchange) tape.Exchange
 	Metrics prometheus.Registerer
-	// Failed is told what went wrong with the file; nil: nobody is.
+	// Failed is told what went wrong with the file, or with looking at rows; nil:
+	// nobody is.
 	Failed func(error)
 	// Panicked is told of a defect that a comparison has met; nil: nobody is.
 	Panicked func(reason any, stack []byte)
@@ -98,13 +104,18 @@ type Shadow struct {
 
 	calibrating atomic.Pointer[calibration] // nil: none is under way
 
+	taken time.Time    // when the last write that was compared came; of inOrder
+	open  []*unsettled // of inOrder
+	told  time.Time    // that rows could not be looked at; of inOrder
+
 	mu      sync.Mutex // guards everything below
 	tallies map[key]*tally
 	bound   map[string]string    // capability -> what its tallies are about
 	allowed map[string]time.Time // difference -> until when
 	noise   map[string]Rules     // capability -> how the monolith differs from itself
 	named   map[naming]*compare.Bijection
-	changed bool // since the file was written
+	missed  map[string]time.Time // capability -> when its isolated store has missed a write
+	changed bool                 // since the file was written
 }
 
 // Rules says, for a route and a status, how the monolith differs from itself.
@@ -126,6 +137,12 @@ func New(o Options) *Shadow {
 	if o.Identifiers == nil {
 		o.Identifiers = func(string, string) contract.Identifiers { return contract.Identifiers{} }
 	}
+	if o.Settling == 0 {
+		o.Settling = settling
+	}
+	if o.Rows == nil {
+		o.Rows = func(string) (Rows, error) { return nil, nil }
+	}
 	if o.Failed == nil {
 		o.Failed = func(error) {}
 	}
@@ -135,7 +152,7 @@ func New(o Options) *Shadow {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
 		o: o, queue: make(chan *proxy.Exchange, o.Queue), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
-		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{}, named: map[naming]*compare.Bijection{},
+		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{}, named: map[naming]*compare.Bijection{}, missed: map[string]time.Time{},
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "strangler_shadow_total", Help: "Mirrored requests, by route, direction, verdict and reason.",
 		}, []string{"route", "direction", "verdict", "reason"}),
@@ -223,61 +240,13 @@ func (s *Shadow) uncomparable(x *proxy.Exchange) (finding, bool) {
 func size(x *proxy.Exchange) int64 { return int64(len(x.Body)) + int64(len(x.AnswerBody)) }
 
 // Held is how many bytes of bodies wait or are under way. It is never more than
-// the queues and the workers times twice [Options.Body].
+// the queues, the workers, and the writes kept in order (32) or for their rows
+// (64) times twice [Options.Body].
 func (s *Shadow) Held() int64 { return s.held.Load() }
 
 func (s *Shadow) done(x *proxy.Exchange) {
 	s.held.Add(-size(x))
 	s.pending.Add(-1)
-}
-
-func (s *Shadow) work() {
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case x := <-s.queue:
-			s.take(x)
-		}
-	}
-}
-
-// take compares one exchange, and is done with it whatever happens.
-func (s *Shadow) take(x *proxy.Exchange) {
-	defer s.done(x)
-	direction := directionOf(x.Decision)
-	if !route.Reads(x.Method) {
-		direction = Isolated
-	}
-	if time.Since(x.At) > s.o.Timeout+x.Took {
-		s.drop(x.Route, direction, Waited)
-		return
-	}
-	span := x.Span.Part("mirror")
-	defer span.End()
-	judge := s.judge
-	if direction == Isolated {
-		judge = s.judgeWrite
-	}
-	defect := incomparable(Defect)
-	f := defect
-	s.survive(func() { f = judge(x, span) })
-	span.Text("strangler.verdict", string(f.verdict))
-	if !s.survive(func() { s.count(x, direction, f) }) {
-		s.survive(func() { s.count(x, direction, defect) })
-	}
-}
-
-// survive does what may meet a defect of ours, and reports whether none was met.
-// Clients are served by this process, which a comparison must not end.
-func (s *Shadow) survive(do func()) (well bool) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			s.o.Panicked(reason, debug.Stack())
-		}
-	}()
-	do()
-	return true
 }
 
 // Idle reports whether nothing waits or is under way.
@@ -289,6 +258,9 @@ func (s *Shadow) drop(r *route.Route, d Direction, why Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tally(r, d, time.Now()).Dropped[why]++
+	if d == Isolated {
+		s.miss(r.Capability)
+	}
 	s.changed = true
 }
 
@@ -302,6 +274,9 @@ func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
 	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if d == Isolated && f.verdict != Match && len(f.left) == 0 {
+		s.miss(x.Route.Capability)
+	}
 	s.tally(x.Route, d, x.At).note(x, f, differences, example, judged.Rule, judged.Slower)
 	s.changed = true
 }

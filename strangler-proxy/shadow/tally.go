@@ -37,8 +37,9 @@ type tally struct {
 	Test         sequential.Test   `json:"test"` // of what agreed; what differed is in Groups
 	Found        map[string]*Found `json:"found"`
 	Groups       map[string]*group `json:"groups"`
-	Beyond       int64             `json:"beyond"` // comparisons that differed in a way that is not listed any more
-	More         int64             `json:"more"`   // differences that are not listed any more
+	Rows         RowCount          `json:"rows,omitzero"` // that isolated stores have written
+	Beyond       int64             `json:"beyond"`        // comparisons that differed in a way that is not listed any more
+	More         int64             `json:"more"`          // differences that are not listed any more
 	Latency      Latency           `json:"latency"`
 }
 
@@ -82,6 +83,7 @@ func (t *tally) note(x *proxy.Exchange, f finding, differences []compare.Differe
 	if f.monolith > 0 && f.service > 0 {
 		t.Latency.Note(f.monolith, f.service, margin)
 	}
+	t.Rows.add(f.rows)
 	switch f.verdict {
 	case Incomparable:
 		t.Incomparable[f.reason]++
@@ -175,6 +177,7 @@ type Count struct {
 	// More counts those beyond.
 	Differences []Found
 	More        int64
+	Rows        RowCount // that isolated stores have written
 	Latency     Latency
 }
 
@@ -187,7 +190,7 @@ func (t *tally) count(allowed map[string]time.Time, rule sequential.Rule, now ti
 	c := Count{
 		Route: t.Route, Capability: t.Capability, Direction: t.Direction, Since: t.Since,
 		Matched: t.Matched, Noise: t.Noise, Mismatched: t.Beyond, More: t.More,
-		Rule: rule, Test: t.Test, Reasons: map[Reason]int64{}, Latency: t.Latency,
+		Rule: rule, Test: t.Test, Reasons: map[Reason]int64{}, Rows: t.Rows, Latency: t.Latency,
 	}
 	if t.Rule != rule {
 		c.Test = sequential.Test{} // what was counted was for something else

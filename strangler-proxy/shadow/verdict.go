@@ -63,6 +63,12 @@ type finding struct {
 	// monolith and service are how long the sides took; 0 where one of them gave
 	// no answer, unless it was waited for in vain.
 	monolith, service time.Duration
+	// rows are those that an isolated store has written, as far as it is known
+	// what they are worth; differ are those of which it is not yet, and left the
+	// differences between those that differ for good, without secrets.
+	rows   RowCount
+	differ []differing
+	left   []compare.Difference
 }
 
 func incomparable(why Reason) finding { return finding{verdict: Incomparable, reason: why} }

@@ -19,6 +19,17 @@ type Shadow struct {
 	Latency      Latency          `json:"latency"`
 	Differences  []Difference     `json:"differences,omitempty"`
 	More         int64            `json:"more,omitempty"`
+	Rows         *Rows            `json:"rows,omitempty"` // that the isolated store has written, where they are compared
+}
+
+// Rows counts the rows that an isolated store has written, by what became of
+// holding them against the monolith's.
+type Rows struct {
+	Alike     int64 `json:"alike"`
+	Different int64 `json:"different"`
+	Skewed    int64 `json:"skewed"`  // differ, but may have done so before, or move on and on
+	Unknown   int64 `json:"unknown"` // which row of the monolith's they are cannot be told
+	Failed    int64 `json:"failed"`  // could not be looked at
 }
 
 // Stop is where the stop rule stands.

@@ -1,4 +1,4 @@
-package cli
+package config_test
 
 import (
 	"os"
@@ -40,7 +40,7 @@ func TestTheDatabasesThatServeClientsAreKnownHoweverTheyAreWritten(t *testing.T)
 		"postgres://other@localhost:5432/billing?sslmode=disable": true,
 		"postgres://app:secret@127.0.0.1:5433/billing":            false,
 	} {
-		if servesClients(cfg, dsn) != serves {
+		if cfg.Serves(dsn) != serves {
 			t.Errorf("%s: want %t", dsn, serves)
 		}
 	}

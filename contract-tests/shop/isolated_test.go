@@ -1,0 +1,121 @@
+package shop_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stranglerfig/contract-tests/shop"
+	"stranglerfig/strangler-proxy/control/api"
+)
+
+// chained is a contract by which what pays or voids an invoice is about the one
+// that was issued.
+const chained = `{"consumer": {"name": "clerks"}, "provider": {"name": "billing"}, "interactions": [
+ {"type": "Synchronous/HTTP", "description": "issued", "request": {"method": "POST", "path": "/invoices"},
+  "response": {"status": 201, "body": {"content": {"id": 1}}},
+  "comments": {"strangler": {"route": "POST /invoices", "chain": {"captures": [{"name": "invoice", "from": "$.body.id"}]}}}},
+ {"type": "Synchronous/HTTP", "description": "paid", "request": {"method": "POST", "path": "/invoices/1/payments"}, "response": {"status": 201},
+  "comments": {"strangler": {"route": "POST /invoices/{id}/payments", "chain": {"uses": [{"name": "invoice", "in": "$.path[1]"}]}}}},
+ {"type": "Synchronous/HTTP", "description": "void", "request": {"method": "POST", "path": "/invoices/1/void"}, "response": {"status": 200, "body": {"content": {"id": 1}}},
+  "comments": {"strangler": {"route": "POST /invoices/{id}/void", "chain": {"uses": [{"name": "invoice", "in": "$.path[1]"}], "returns": [{"name": "invoice", "in": "$.body.id"}]}}}}]}`
+
+// clerk posts to the shop and returns the id that it answers with.
+func clerk(t *testing.T, w *shop.World, path, body string) (id int64) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+w.Addr.Proxy+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+shop.Token)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct{ ID int64 }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode >= 300 {
+		t.Fatalf("POST %s: %d, %v", path, res.StatusCode, err)
+	}
+	return answer.ID
+}
+
+// isolated is what was found of writes on a route, once so many are counted.
+func isolated(t *testing.T, w *shop.World, route string, n int64) (found api.Shadow) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d writes of %s are compared", n, route), func() bool {
+		out, _ := w.Strangler(t.Context(), "shadow", "status", "billing", "--json") // which may say that it is not enough
+		var all api.Shadows
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for _, r := range all.Routes {
+			if r.Route == route && r.Direction == "isolated" {
+				found = r
+			}
+		}
+		return found.Compared+found.Incomparable+found.Dropped == n
+	})
+	return found
+}
+
+// TestTheRowsOfMirroredWritesAreHeldAgainstTheMonoliths: the isolated store has
+// begun empty, so that it numbers otherwise than the monolith; what one build
+// writes wrongly is told although its answers do not show it.
+func TestTheRowsOfMirroredWritesAreHeldAgainstTheMonoliths(t *testing.T) {
+	wrong := buildWith(t, "billing-isolated", "extracted/billing/invoices/service.go", "setStatus(tx, id, row.Status, row.UpdatedAt)", "setStatus(tx, id, paid, row.UpdatedAt)")
+	for _, build := range []string{"billing", wrong} {
+		t.Run(build, func(t *testing.T) { mirrorWrites(t, shop.Options{Isolated: true, Billing: build}, build == wrong) })
+	}
+}
+
+// TestTheRowsOfMirroredWritesAreComparedOnPostgreSQLToo, on both sides.
+func TestTheRowsOfMirroredWritesAreComparedOnPostgreSQLToo(t *testing.T) {
+	server := postgres(t)
+	build := buildWith(t, "billing-isolated-pg", "extracted/billing/invoices/service.go", "setStatus(tx, id, row.Status, row.UpdatedAt)", "setStatus(tx, id, paid, row.UpdatedAt)")
+	mirrorWrites(t, shop.Options{Isolated: true, Billing: build, Database: database(t, server.DSN), IsolatedDatabase: database(t, server.DSN)}, true)
+}
+
+// mirrorWrites has invoices issued, paid and voided, and looks at what was found
+// of their rows.
+func mirrorWrites(t *testing.T, o shop.Options, wrong bool) {
+	w := world(t, o)
+	path := filepath.Join(w.Dir, "billing.pact.json")
+	if err := errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, []byte(chained), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	const n = 6
+	var ids []int64
+	for range n {
+		ids = append(ids, clerk(t, w, "/invoices", `{"customer_id": 1, "amount": 12.5, "note": "isolated"}`))
+	}
+	alike := func(what string, n int64, found api.Shadow) {
+		t.Helper()
+		if found.Matched != n || found.Rows == nil || found.Rows.Alike < n || found.Rows.Different+found.Rows.Failed > 0 {
+			t.Fatalf("%s: %+v %+v", what, found, found.Rows)
+		}
+	}
+	alike("issued", n, isolated(t, w, "POST /invoices", n))
+	for _, id := range ids[:3] {
+		clerk(t, w, fmt.Sprintf("/invoices/%d/payments", id), `{"amount": 2.5, "ref": "isolated"}`)
+	}
+	alike("paid", 3, isolated(t, w, "POST /invoices/{id}/payments", 3))
+	for _, id := range ids[3:] {
+		clerk(t, w, fmt.Sprintf("/invoices/%d/void", id), `{}`)
+	}
+	void := isolated(t, w, "POST /invoices/{id}/void", 3)
+	if !wrong {
+		alike("void", 3, void)
+		return
+	}
+	if void.Mismatched != 3 || void.Rows.Different != 3 || len(void.Differences) != 1 || void.Differences[0].Fingerprint != "value $.rows.invoices.status" || void.Differences[0].Expected != "void" || void.Differences[0].Actual != "paid" {
+		t.Errorf("void: %+v %+v", void, void.Rows)
+	}
+	refused(t, w, api.ExitNo, []string{"POST /invoices/{id}/void", "value at $.rows.invoices.status"}, "shadow", "differences", "billing")
+}
