@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -229,7 +228,7 @@ func slowOrGone(err error) error {
 
 const (
 	spliceFrom = 64 << 10  // bytes left, from where the kernel moves them itself
-	spliceLot  = 256 << 10 // bytes between two looks at the clock
+	spliceLot  = 128 << 10 // bytes between two looks at the clock
 	spliceRest = 4 << 10   // bytes at a body's end that the kernel does not move by itself
 )
 
@@ -260,14 +259,14 @@ func (c *conn) spliceBody(e *ear, to sink) error {
 	switch {
 	case err == nil && n == 0:
 		return &clientFault{errGone}
-	case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !e.stop.Load():
+	case err == nil:
+		return nil
+	case e.stop.Load(), !reads(err, to):
+		return err
+	case n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		return nil
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "read" {
-		return &clientFault{slowOrGone(err)}
-	}
-	return err
+	return &clientFault{slowOrGone(err)}
 }
 
 // watch waits for the client to go away. What it sends meanwhile is its next

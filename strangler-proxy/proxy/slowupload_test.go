@@ -26,11 +26,6 @@ func (d *drops) Read(p []byte) (int, error) {
 	return copy(p, "x"), nil
 }
 
-// torrent is a body without an end.
-type torrent struct{}
-
-func (torrent) Read(p []byte) (int, error) { return len(p), nil }
-
 // TestATimeToAnswerCountsFromTheEndOfTheRequest however long its body takes to
 // come, over whatever both sides speak. A backend that neither takes the body nor
 // answers is given up all the same.
@@ -73,7 +68,7 @@ func TestATimeToAnswerCountsFromTheEndOfTheRequest(t *testing.T) {
 				t.Fatalf("to %s: %+v, %v", protocol, got.Response, got.err)
 			}
 			endless := w.request("POST", "/hung", "x")
-			endless.Body, endless.ContentLength = io.NopCloser(torrent{}), 1<<40
+			endless.Body, endless.ContentLength = io.NopCloser(zeros{}), 1<<40
 			if hung := w.do(endless); hung.err != nil || hung.StatusCode != http.StatusGatewayTimeout {
 				t.Errorf("%s to %s: of a backend that hangs: %+v, %v", got.Proto, protocol, hung.Response, hung.err)
 			}
