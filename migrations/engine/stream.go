@@ -37,8 +37,8 @@ type stream struct {
 	mu      sync.Mutex
 	live    bool
 	at      change.Checkpoint
-	head    change.Position
-	applied int64 // changes since this engine started
+	head    change.Position // the end of the log when it was last asked for
+	applied int64           // changes since this engine started
 	synced  time.Time
 	failing time.Time // since when it has been failing; zero: it is not
 	err     error
@@ -240,12 +240,23 @@ func (s *stream) update(set func()) {
 	s.moved = make(chan struct{})
 }
 
-func (s *stream) status(head change.Position, retained int64) StreamStatus {
+// statusWait is how long a status waits for a database to tell the end of its log.
+const statusWait = 5 * time.Second
+
+// status is where the stream stands. Where the database does not tell the end of its
+// log, it is the last one known; the stream then shows the trouble itself.
+func (s *stream) status(ctx context.Context, retained int64) StreamStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusWait)
+	defer cancel()
+	head, err := s.from.Head(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil {
+		s.head = max(s.head, head)
+	}
 	st := StreamStatus{Live: s.live, Position: s.at.Position, Applied: s.applied, Synced: s.synced, Retained: retained}
-	if head > s.at.Position {
-		st.Behind = int64(head - s.at.Position)
+	if s.head > s.at.Position {
+		st.Behind = int64(s.head - s.at.Position)
 	}
 	if s.err != nil {
 		st.Problem = s.err.Error()
