@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -32,6 +33,7 @@ type count struct {
 
 type shown struct {
 	verify.Interaction
+	Brief       string // the beginning of a long description, "" of others
 	Meaning     string
 	Errors      []string
 	Differences []placed
@@ -64,11 +66,16 @@ func HTML(w io.Writer, r Run) error {
 	if err != nil {
 		return fmt.Errorf("the page's template: %w", err)
 	}
-	return t.Execute(w, p)
+	var b bytes.Buffer
+	if err := t.Execute(&b, p); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	_, err = w.Write(verify.Visible(b.Bytes()))
+	return err
 }
 
 func show(i verify.Interaction) shown {
-	s := shown{Interaction: i, Meaning: i.Verdict.Meaning(), Open: i.Verdict != verify.Evidence && i.Verdict != verify.NotExercised}
+	s := shown{Interaction: i, Brief: beginning(i.Description), Meaning: i.Verdict.Meaning(), Open: i.Verdict != verify.Evidence && i.Verdict != verify.NotExercised}
 	for _, r := range i.Results {
 		if r.Error != "" {
 			s.Errors = append(s.Errors, r.Target+": "+r.Error)
@@ -95,6 +102,17 @@ func show(i verify.Interaction) shown {
 		}
 	}
 	return s
+}
+
+// headline is how much of a description stands in the line that is always seen,
+// in bytes.
+const headline = 200
+
+func beginning(text string) string {
+	if len(text) <= headline {
+		return ""
+	}
+	return strings.ToValidUTF8(text[:headline], "") + "…"
 }
 
 // told are the names of headers in which the sides differ, and the type.

@@ -110,10 +110,10 @@ func TestWhatCountsIsTheLineThatIsRed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`<tr><td class="wrong">  &#34;a&#34;: 1</td><td class=""></td></tr>`, // against a body that is not there
-		`<tr><td class="">  &#34;same&#34;: true</td><td class="">  &#34;same&#34;: true</td></tr>`,
-		`<tr><td class="wrong">  &#34;a&#34;: 1</td><td class="wrong">  &#34;a&#34;: 2</td></tr>`,
-		`<tr><td class="wrong">  &#34;x&#34;: 1</td><td class="wrong">  &#34;x&#34;: 2</td></tr>`,
+		`<tr><td class="wrong"><div class="long">  &#34;a&#34;: 1</div></td><td class=""><div class="long"></div></td></tr>`, // against a body that is not there
+		`<tr><td class=""><div class="long">  &#34;same&#34;: true</div></td><td class=""><div class="long">  &#34;same&#34;: true</div></td></tr>`,
+		`<tr><td class="wrong"><div class="long">  &#34;a&#34;: 1</div></td><td class="wrong"><div class="long">  &#34;a&#34;: 2</div></td></tr>`,
+		`<tr><td class="wrong"><div class="long">  &#34;x&#34;: 1</div></td><td class="wrong"><div class="long">  &#34;x&#34;: 2</div></td></tr>`,
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page lacks\n%s", want)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -81,10 +82,33 @@ func (r Report) ShutOut() []string {
 // harmless replaces what would steer a terminal: the report quotes what others
 // wrote and what sides answered.
 func harmless(c rune) rune {
-	if unicode.IsControl(c) && c != '\n' {
+	if unicode.IsControl(c) && c != '\n' || turnsAround(c) {
 		return unicode.ReplacementChar
 	}
 	return c
+}
+
+// turnsAround reports characters that are not seen and make others stand in
+// another order than they are read in: with one, a value looks like another.
+func turnsAround(c rune) bool {
+	return c == '\u061c' || c == '\u200e' || c == '\u200f' || c >= '\u202a' && c <= '\u202e' || c >= '\u2066' && c <= '\u2069'
+}
+
+// Visible writes such characters as \u202e, for pages that quote what others
+// wrote.
+func Visible(page []byte) []byte {
+	if !bytes.ContainsFunc(page, turnsAround) {
+		return page
+	}
+	var b bytes.Buffer
+	for _, c := range string(page) {
+		if turnsAround(c) {
+			fmt.Fprintf(&b, `\u%04x`, c)
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.Bytes()
 }
 
 // line is a text on one line, so that it cannot pass for another interaction.

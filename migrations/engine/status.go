@@ -88,18 +88,8 @@ func (e *Engine) Status(ctx context.Context, capability string) (Status, error) 
 	forward, reverse := m.streams[change.Monolith], m.streams[change.Service]
 	m.mu.Unlock()
 	if forward != nil {
-		s.Forward = forward.status(headOf(ctx, forward.from), s.Forward.Retained)
-		s.Reverse = reverse.status(headOf(ctx, reverse.from), s.Reverse.Retained)
+		s.Forward = forward.status(ctx, s.Forward.Retained)
+		s.Reverse = reverse.status(ctx, s.Reverse.Retained)
 	}
 	return s, nil
-}
-
-// headOf returns the end of a log, or 0 while its database is away: the stream
-// then shows the trouble itself.
-func headOf(ctx context.Context, db change.Database) change.Position {
-	head, err := db.Head(ctx)
-	if err != nil {
-		return 0
-	}
-	return head
 }

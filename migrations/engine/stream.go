@@ -37,8 +37,8 @@ type stream struct {
 	mu      sync.Mutex
 	live    bool
 	at      change.Checkpoint
-	head    change.Position
-	applied int64 // changes since this engine started
+	head    change.Position // the end of the log when it was last asked for
+	applied int64           // changes since this engine started
 	synced  time.Time
 	failing time.Time // since when it has been failing; zero: it is not
 	err     error
@@ -100,7 +100,7 @@ func (s *stream) follow(ctx context.Context, progressed func()) error {
 	s.update(func() { s.at = cp })
 	for {
 		asked := time.Now()
-		b, err := s.from.Read(ctx, s.at.Position, s.effort.limit)
+		b, err := s.read(ctx)
 		if err != nil {
 			return fmt.Errorf("read changes of the %s: %w", s.side, err)
 		}
@@ -119,21 +119,35 @@ func (s *stream) follow(ctx context.Context, progressed func()) error {
 	}
 }
 
-// apply maps and applies one batch and lets the log forget it.
+// read reads what comes next; large values that need not travel are left out.
+func (s *stream) read(ctx context.Context) (change.Batch, error) {
+	if from, ok := s.sparse(); ok {
+		return from.ReadSparse(ctx, s.at.Position, s.effort.limit)
+	}
+	return s.from.Read(ctx, s.at.Position, s.effort.limit)
+}
+
+// sparse is the side that is read, where both are of a kind that can leave values
+// out.
+func (s *stream) sparse() (change.Sparse, bool) {
+	_, both := s.to.(change.Sparse)
+	from, ok := s.from.(change.Sparse)
+	return from, ok && both
+}
+
+// apply applies one batch and lets the log forget it.
 func (s *stream) apply(ctx context.Context, b change.Batch) error {
-	mapped, err := mapBatch(s.plan, s.side, b)
+	err := s.store(ctx, b)
+	if from, ok := s.sparse(); ok && errors.Is(err, change.ErrIncomplete) {
+		whole, failed := from.Complete(ctx, b)
+		if failed != nil {
+			return fmt.Errorf("complete changes of the %s: %w", s.side, failed)
+		}
+		err = s.store(ctx, whole)
+	}
 	if err != nil {
-		return fmt.Errorf("changes of the %s %w: %w", s.side, change.ErrCannotFollow, err)
+		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.effort.within)
-	defer cancel()
-	began := time.Now()
-	if err := s.to.Apply(bounded, s.id, s.runner, mapped); err != nil {
-		f, ok := s.to.(change.Fickle)
-		s.effort = s.effort.failed(err, ok && f.Away(err))
-		return fmt.Errorf("apply changes to the %s: %w", s.side.Other(), err)
-	}
-	s.effort = s.effort.stored(time.Since(began))
 	s.update(func() {
 		s.at.Position = b.To
 		if b.Marker != "" {
@@ -149,6 +163,27 @@ func (s *stream) apply(ctx context.Context, b change.Batch) error {
 		}
 	}
 	return nil
+}
+
+// store maps a batch and has the follower apply it.
+func (s *stream) store(ctx context.Context, b change.Batch) error {
+	mapped, err := mapBatch(s.plan, s.side, b)
+	if err != nil {
+		return fmt.Errorf("changes of the %s %w: %w", s.side, change.ErrCannotFollow, err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.effort.within)
+	defer cancel()
+	began := time.Now()
+	err = s.to.Apply(bounded, s.id, s.runner, mapped)
+	if err == nil {
+		s.effort = s.effort.stored(time.Since(began))
+		return nil
+	}
+	if !errors.Is(err, change.ErrIncomplete) {
+		f, ok := s.to.(change.Fickle)
+		s.effort = s.effort.failed(err, ok && f.Away(err))
+	}
+	return fmt.Errorf("apply changes to the %s: %w", s.side.Other(), err)
 }
 
 // hurry makes a waiting stream look at its log at once.
@@ -205,12 +240,23 @@ func (s *stream) update(set func()) {
 	s.moved = make(chan struct{})
 }
 
-func (s *stream) status(head change.Position, retained int64) StreamStatus {
+// statusWait is how long a status waits for a database to tell the end of its log.
+const statusWait = 5 * time.Second
+
+// status is where the stream stands. Where the database does not tell the end of its
+// log, it is the last one known; the stream then shows the trouble itself.
+func (s *stream) status(ctx context.Context, retained int64) StreamStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusWait)
+	defer cancel()
+	head, err := s.from.Head(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil {
+		s.head = max(s.head, head)
+	}
 	st := StreamStatus{Live: s.live, Position: s.at.Position, Applied: s.applied, Synced: s.synced, Retained: retained}
-	if head > s.at.Position {
-		st.Behind = int64(head - s.at.Position)
+	if s.head > s.at.Position {
+		st.Behind = int64(s.head - s.at.Position)
 	}
 	if s.err != nil {
 		st.Problem = s.err.Error()
@@ -233,9 +279,9 @@ func mapBatch(plan *mapping.Plan, from change.Side, b change.Batch) (change.Batc
 }
 
 func mapChange(t *mapping.Table, from change.Side, c change.Change) (change.Change, error) {
-	mapKey, mapRow := t.ForwardKey, t.Forward
+	mapKey, mapRow, mapColumns := t.ForwardKey, t.Forward, t.ForwardColumns
 	if from == change.Service {
-		mapKey, mapRow = t.InverseKey, t.Inverse
+		mapKey, mapRow, mapColumns = t.InverseKey, t.Inverse, t.InverseColumns
 	}
 	key, err := mapKey(c.Key)
 	if err != nil {
@@ -246,6 +292,7 @@ func mapChange(t *mapping.Table, from change.Side, c change.Change) (change.Chan
 		if out.Row, err = mapRow(c.Row); err != nil {
 			return change.Change{}, err
 		}
+		out.Absent = mapColumns(c.Absent)
 	}
 	return out, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/cutover"
-	"stranglerfig/migrations/mapping"
 )
 
 const (
@@ -42,47 +41,6 @@ type SwitchResult struct {
 type StepTime struct {
 	Name string  `json:"name"`
 	MS   float64 `json:"ms"`
-}
-
-// slugs name the actions in steps and points.
-var slugs = map[cutover.Action]string{
-	cutover.BumpGainer: "bump", cutover.Hold: "hold", cutover.FenceLoser: "fence",
-	cutover.AwaitMarker: "drain", cutover.VerifyTouched: "verify", cutover.ClaimGainer: "claim",
-	cutover.Flip: "flip", cutover.Release: "release", cutover.Publish: "publish",
-	cutover.UnfenceLoser: "unfence", cutover.AskGainer: "ask",
-
-	cutover.PrepareBoth: "install", cutover.Recut: "recut", cutover.Backfill: "backfill", cutover.Follow: "follow",
-	cutover.StopStreams: "stop", cutover.Retire: "retire", cutover.Dismantle: "remove",
-}
-
-// Points lists the named points that an operation passes when nothing fails, in
-// order. The operation is a switch, "cutover" or "rollback", its "rehearsal", or
-// another one: "prepare", "copy", "verify", "resume", "cancel" or "complete". Copies pass
-// their after-chunk with every chunk.
-func Points(operation string) []string {
-	names := map[string][]string{
-		"prepare":   {"begun", "after-service", "after-monolith", "after-install", "settled"},
-		"copy":      {"begun", "after-recut", "after-chunk", "after-backfill", "after-follow", "settled"},
-		"verify":    {"begun", "settled"},
-		"resume":    {"begun", "after-recut", "after-chunk", "after-backfill", "after-follow", "settled"},
-		"rehearsal": {"intent", "after-bump", "after-hold", "after-fence", "after-drain", "after-verify", "after-unfence", "after-release", "settled"},
-		"cancel":    {"begun", "after-stop", "after-service", "after-monolith", "after-remove", "settled"},
-		"complete":  {"begun", "after-stop", "after-retire", "after-service", "after-monolith", "after-remove", "settled"},
-	}[operation]
-	if names == nil {
-		names = switchPoints
-	}
-	points := make([]string, len(names))
-	for i, name := range names {
-		points[i] = operation + "." + name
-	}
-	return points
-}
-
-// switchPoints are those of either switch.
-var switchPoints = []string{
-	"intent", "after-bump", "after-hold", "after-fence", "after-drain", "after-verify",
-	"after-claim", "after-flip", "after-release", "after-publish", "settled",
 }
 
 // ErrSwitchAborted is returned when a switch turned back before its claim. The
@@ -360,72 +318,6 @@ func (sw *switching) hold(bounded context.Context, stop context.CancelCauseFunc)
 		})
 	}
 	return nil
-}
-
-// claim hands the loser's sequences to the gainer and makes it the owner.
-func (sw *switching) claim(ctx context.Context, s cutover.Move) error {
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
-	defer cancel()
-	sequences, err := sw.m.db(s.Owner).Sequences(ctx)
-	if err != nil {
-		return fmt.Errorf("read the loser's sequences: %w", err)
-	}
-	return sw.m.db(s.To).Claim(ctx, change.Claim{Epoch: s.Epoch + 1, Attempt: sw.attempt, Sequences: mapSequences(sw.m.spec.Plan, s.Owner, sequences)})
-}
-
-// mapSequences names the columns of a side's sequences as the other side does.
-// What a transform makes another number of is left out.
-func mapSequences(plan *mapping.Plan, from change.Side, given change.Sequences) change.Sequences {
-	mapped := make(change.Sequences, len(given))
-	for i, numbers := range given {
-		mapped[i] = map[string]int64{}
-		for _, c := range plan.Tables[i].Columns() {
-			here, there := c.From, c.To
-			if from == change.Service {
-				here, there = there, here
-			}
-			if n, ok := numbers[here]; ok && c.From != "" && c.Transform().Kind != "scale" {
-				mapped[i][there] = n
-			}
-		}
-	}
-	return mapped
-}
-
-// unfence lets the loser's writers in again. A loser that never was fenced, or
-// whose epoch is not the one the ledger remembers, must not keep everyone
-// waiting: what counts is that the gainer has not claimed.
-func (sw *switching) unfence(ctx context.Context, s cutover.Move) error {
-	err := sw.m.db(s.Owner).Unfence(ctx, s.Epoch)
-	if !errors.Is(err, change.ErrStaleEpoch) {
-		return err
-	}
-	loser, err := sw.m.db(s.Owner).Owner(ctx)
-	if err != nil || !loser.Fenced {
-		return err
-	}
-	gainer, err := sw.m.db(s.To).Owner(ctx)
-	if err != nil {
-		return err
-	}
-	if gainer.Epoch > loser.Epoch {
-		return fmt.Errorf("the %s claimed epoch %d: %w", s.To, gainer.Epoch, change.ErrStaleEpoch)
-	}
-	return sw.m.db(s.Owner).Unfence(ctx, loser.Epoch)
-}
-
-// ask finds out, after a bump has killed every claim under way, whether one
-// had been committed before.
-func (sw *switching) ask(ctx context.Context, s cutover.Move) (cutover.Event, error) {
-	var o change.Ownership
-	err := sw.untilDone(ctx, "ask", func(ctx context.Context) (err error) {
-		o, err = sw.m.db(s.To).Owner(ctx)
-		return err
-	})
-	if err == nil && o.Epoch > s.Epoch {
-		return cutover.Claimed, nil
-	}
-	return cutover.Unclaimed, err
 }
 
 // release lets the held writes go to whoever the routes say owns. After an

@@ -169,6 +169,27 @@ func (t *Table) Inverse(row []Value) ([]Value, error) {
 	return out, nil
 }
 
+// ForwardColumns maps indices into the monolith's rows to those into the service's.
+func (t *Table) ForwardColumns(columns []int) []int {
+	mapped := make([]int, len(columns))
+	for i, c := range columns {
+		mapped[i] = t.source[c]
+	}
+	return mapped
+}
+
+// InverseColumns maps indices into the service's rows to those into the monolith's,
+// which lacks the constant ones.
+func (t *Table) InverseColumns(columns []int) []int {
+	var mapped []int
+	for _, c := range columns {
+		if t.sourceIndex[c] >= 0 {
+			mapped = append(mapped, t.sourceIndex[c])
+		}
+	}
+	return mapped
+}
+
 // ForwardKey maps a key of the monolith to the service's.
 func (t *Table) ForwardKey(key []Value) ([]Value, error) {
 	return t.mapKey(key, t.From, Column.There)

@@ -63,7 +63,7 @@ func unfit(code string) bool {
 
 // all applies changes, of which the last of each key counts.
 func (w *writing) all(ctx context.Context, changes []change.Change) error {
-	deletes, puts := map[int][]change.Key{}, map[int][]change.Row{}
+	deletes, puts, patches := map[int][]change.Key{}, map[int][]change.Row{}, map[int][]change.Change{}
 	seen := map[string]bool{}
 	for _, c := range slices.Backward(changes) {
 		id := rowID(c.Table, c.Key)
@@ -71,9 +71,12 @@ func (w *writing) all(ctx context.Context, changes []change.Change) error {
 			continue
 		}
 		seen[id] = true
-		if c.Kind == change.Delete {
+		switch {
+		case c.Kind == change.Delete:
 			deletes[c.Table] = append(deletes[c.Table], c.Key)
-		} else {
+		case len(c.Absent) > 0:
+			patches[c.Table] = append(patches[c.Table], c)
+		default:
 			puts[c.Table] = append(puts[c.Table], c.Row)
 		}
 	}
@@ -83,11 +86,28 @@ func (w *writing) all(ctx context.Context, changes []change.Change) error {
 		}
 	}
 	for i := range w.db.tables {
-		if err := w.put(ctx, i, puts[i]); err != nil {
+		if err := w.store(ctx, i, puts[i], patches[i]); err != nil {
 			return fmt.Errorf("store in %s: %w", w.db.tables[i].Name, err)
 		}
 	}
 	return nil
+}
+
+// store stores rows, and others of which some columns are to be kept. Where care is
+// needed, those are whole as well.
+func (w *writing) store(ctx context.Context, table int, rows []change.Row, patches []change.Change) error {
+	if len(patches) > 0 && w.care == swiftly {
+		if err := w.patch(ctx, table, patches); err != nil {
+			return err
+		}
+	} else if len(patches) > 0 {
+		filled, err := w.filled(ctx, table, patches)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, filled...)
+	}
+	return w.put(ctx, table, rows)
 }
 
 // remove deletes the rows of keys.

@@ -38,8 +38,8 @@ const (
 // logged is a change as the log has it.
 type logged struct {
 	change.Change
-	id     string // of table and key
-	absent []int  // columns whose values the log does not repeat
+	id    string // of table and key
+	moved bool   // its key changed: what is absent belonged to another key
 }
 
 // streamed is a table as the log describes it.
@@ -186,6 +186,7 @@ func (f *feed) put(relation uint32, old, row []wireValue) {
 		return
 	}
 	key := keyOf(f.layouts[s.table].table, values)
+	moved := false
 	if old != nil {
 		before, err := f.key(s, old)
 		if err != nil {
@@ -193,10 +194,11 @@ func (f *feed) put(relation uint32, old, row []wireValue) {
 			return
 		}
 		if mapping.EncodeKey(before) != mapping.EncodeKey(key) {
-			f.add(change.Change{Table: s.table, Kind: change.Delete, Key: before}, nil)
+			moved = true
+			f.add(change.Change{Table: s.table, Kind: change.Delete, Key: before}, false)
 		}
 	}
-	f.add(change.Change{Table: s.table, Kind: change.Put, Key: key, Row: values}, absent)
+	f.add(change.Change{Table: s.table, Kind: change.Put, Key: key, Row: values, Absent: absent}, moved)
 }
 
 func (f *feed) remove(relation uint32, old []wireValue) {
@@ -209,10 +211,10 @@ func (f *feed) remove(relation uint32, old []wireValue) {
 		f.fail(err)
 		return
 	}
-	f.add(change.Change{Table: s.table, Kind: change.Delete, Key: key}, nil)
+	f.add(change.Change{Table: s.table, Kind: change.Delete, Key: key}, false)
 }
 
-func (f *feed) add(c change.Change, absent []int) {
+func (f *feed) add(c change.Change, moved bool) {
 	for _, v := range c.Row {
 		f.open.bytes += len(v.Text())
 	}
@@ -222,7 +224,7 @@ func (f *feed) add(c change.Change, absent []int) {
 			mostChanges, mostBytes>>20, f.layouts[c.Table].table.Name))
 		return
 	}
-	f.open.changes = append(f.open.changes, logged{c, rowID(c.Table, c.Key), absent})
+	f.open.changes = append(f.open.changes, logged{c, rowID(c.Table, c.Key), moved})
 }
 
 // rowID identifies a row by its table and key.
@@ -287,5 +289,6 @@ func (f *feed) commit(end change.Position) {
 	if end > f.dropped {
 		f.queue = append(f.queue, t)
 		f.queued += max(1, len(t.changes))
+		f.held += t.bytes
 	}
 }

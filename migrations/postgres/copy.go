@@ -295,9 +295,8 @@ func (db *DB) Scan(ctx context.Context, table int, after change.Key, limit int) 
 // Lookup returns the row of each key, nil where there is none. It waits until
 // the changes of everything that was read of the log can be seen.
 func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]change.Row, error) {
-	rows := make([]change.Row, len(keys))
 	if len(keys) == 0 {
-		return rows, nil
+		return nil, nil
 	}
 	if err := db.untilReadIsVisible(ctx); err != nil {
 		return nil, explain(err)
@@ -306,7 +305,13 @@ func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]chang
 	if err != nil {
 		return nil, err
 	}
-	numbered, err := db.pool.Query(ctx, fmt.Sprintf("SELECT %s, n.number FROM %s JOIN ROWS FROM (%s) WITH ORDINALITY AS n(%s, number) ON %s",
+	return lookup(ctx, db.pool, l, keys)
+}
+
+// lookup returns the row of each key, nil where there is none.
+func lookup(ctx context.Context, q querier, l *layout, keys []change.Key) ([]change.Row, error) {
+	rows := make([]change.Row, len(keys))
+	numbered, err := q.Query(ctx, fmt.Sprintf("SELECT %s, n.number FROM %s JOIN ROWS FROM (%s) WITH ORDINALITY AS n(%s, number) ON %s",
 		strings.Join(columnNames(l.table, "t."), ", "), relation(l.table.Name)+" AS t", l.arrays(l.table.Key), strings.Join(l.names(l.table.Key, ""), ", "),
 		joined(keyNames(l.table, "t."), keyNames(l.table, "n."))), append([]any{asText}, l.keyArrays(keys)...)...)
 	if err != nil {

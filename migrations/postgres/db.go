@@ -6,7 +6,8 @@
 // applies batches, feed.go keeps a window of the log, assembly.go turns messages
 // into transactions, session.go speaks the replication protocol, and wire.go
 // decodes pgoutput. unseen.go waits for commits that the log has and others do not
-// see yet, and alive.go sees to it that nobody waits for a connection that is dead.
+// see yet, sparse.go leaves to the follower what it has, and alive.go sees to it that
+// nobody waits for a connection that is dead.
 // copy.go takes cuts, apply.go writes rows, switch.go fences and claims, schema.go
 // installs and removes, partition.go minds partitions that come and go, and
 // preflight.go looks beforehand.

@@ -16,6 +16,9 @@ const (
 	// queueLimit bounds the changes that are held for somebody who asks where
 	// the log ends while the follower is far behind.
 	queueLimit = 50_000
+	// heldLimit bounds the bytes of rows in them, apart from those of the last
+	// transaction: rows may be large.
+	heldLimit = 32 << 20
 	// touchedLimit bounds the keys that are remembered for verification.
 	touchedLimit = 250_000
 	// silences is how often the server may have nothing to say before the log
@@ -41,6 +44,7 @@ type feed struct {
 	open    *transaction // begun and not committed
 	queue   []transaction
 	queued  int             // changes in the queue
+	held    int             // bytes of rows in the queue
 	dropped change.Position // the queue has nothing up to here
 	reached change.Position // everything up to here was received
 	last    change.Position // end of the last transaction that means something
@@ -93,7 +97,7 @@ func (f *feed) stop() {
 		f.session.close()
 	}
 	f.session, f.tables, f.mapped, f.layouts = nil, nil, nil, nil
-	f.open, f.queue, f.queued = nil, nil, 0
+	f.open, f.queue, f.queued, f.held = nil, nil, 0, 0
 	f.dropped, f.reached, f.last = 0, 0, 0
 	f.acked, f.wanted, f.floor, f.touched, f.persisted = 0, 0, 0, nil, time.Time{}
 }
@@ -108,8 +112,8 @@ func (f *feed) forgive() {
 }
 
 // withFeed runs a function on a feed that has received everything up to a
-// position, or at least as many changes as enough. A session that breaks is
-// started again.
+// position, or at least as many changes as enough or as are held at most. A
+// session that breaks is started again.
 func (db *DB) withFeed(ctx context.Context, target change.Position, from *change.Position, enough int, f func(*feed) error) error {
 	if err := db.feed.turn.take(ctx); err != nil {
 		return err
@@ -180,7 +184,8 @@ func (db *DB) startFeed(ctx context.Context) error {
 	return nil
 }
 
-// catchUp receives until everything up to a position is there, or enough.
+// catchUp receives until everything up to a position is there, or enough changes,
+// or as many bytes of them as are held at most.
 //
 // The position may lie within a record whose rest is not on disk yet, and stay
 // there until somebody commits. So where the server says nothing for a while,
@@ -192,7 +197,7 @@ func (f *feed) catchUp(ctx context.Context, target change.Position, enough int, 
 			return err
 		}
 	}
-	for silent := 0; f.reached < target && f.queued < enough; {
+	for silent := 0; f.reached < target && f.queued < enough && f.held < heldLimit; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -247,6 +252,7 @@ func (f *feed) drop(upTo change.Position) {
 	n := 0
 	for n < len(f.queue) && f.queue[n].end <= upTo {
 		f.queued -= max(1, len(f.queue[n].changes))
+		f.held -= f.queue[n].bytes
 		n++
 	}
 	f.queue = slices.Delete(f.queue, 0, n)
@@ -282,8 +288,9 @@ func (f *feed) batch(from change.Position, limit int) (change.Batch, []logged, e
 func latest(changes []logged) []logged {
 	last := make(map[string]int, len(changes))
 	for i, c := range changes {
-		if before, ok := last[c.id]; ok && len(c.absent) > 0 && changes[before].Kind == change.Put {
-			changes[i] = c.completed(changes[before].Row, changes[before].absent)
+		if before, ok := last[c.id]; ok && !c.moved && len(c.Absent) > 0 && changes[before].Kind == change.Put {
+			changes[i].Change = completed(c.Change, changes[before].Row, changes[before].Absent)
+			changes[i].moved = changes[before].moved
 		}
 		last[c.id] = i
 	}
@@ -294,21 +301,6 @@ func latest(changes []logged) []logged {
 		}
 	}
 	return kept
-}
-
-// completed is the change with absent values taken from another version of its
-// row, which may lack some itself. The window keeps the row as the log has it.
-func (c logged) completed(from change.Row, lacks []int) logged {
-	row, absent := slices.Clone(c.Row), []int(nil)
-	for _, i := range c.absent {
-		if slices.Contains(lacks, i) {
-			absent = append(absent, i)
-		} else {
-			row[i] = from[i]
-		}
-	}
-	c.Row, c.absent = row, absent
-	return c
 }
 
 // forget lets go of what was acknowledged.

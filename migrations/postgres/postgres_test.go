@@ -61,12 +61,17 @@ func (s *side) follow(leader *side) {
 	cp, err := s.db.TakeStream(s.Context(), "stream", "runner", 0)
 	must(s.T, err)
 	for {
-		b, err := leader.db.Read(s.Context(), cp.Position, 100)
+		b, err := leader.db.ReadSparse(s.Context(), cp.Position, 100)
 		must(s.T, err)
 		if b.To == cp.Position {
 			return
 		}
-		must(s.T, s.db.Apply(s.Context(), "stream", "runner", b))
+		if err = s.db.Apply(s.Context(), "stream", "runner", b); errors.Is(err, change.ErrIncomplete) {
+			b, err = leader.db.Complete(s.Context(), b)
+			must(s.T, err)
+			err = s.db.Apply(s.Context(), "stream", "runner", b)
+		}
+		must(s.T, err)
 		must(s.T, leader.db.Acknowledge(s.Context(), b.To))
 		cp.Position = b.To
 	}

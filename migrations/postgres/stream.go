@@ -94,6 +94,16 @@ func (db *DB) poke(ctx context.Context, s *session) error {
 // batch. Large values that the log does not repeat are read from the table as they
 // are now: what was changed since is still to come, so the follower converges.
 func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
+	b, err := db.ReadSparse(ctx, from, limit)
+	if err != nil {
+		return b, err
+	}
+	return db.Complete(ctx, b)
+}
+
+// ReadSparse leaves large values that the log does not repeat to the follower, who
+// has them under the same key.
+func (db *DB) ReadSparse(ctx context.Context, from change.Position, limit int) (change.Batch, error) {
 	var end int64
 	brief, cancel := context.WithTimeout(ctx, answerWait)
 	err := db.pool.QueryRow(brief, "SELECT pg_current_wal_flush_lsn() - '0/0'").Scan(&end)
@@ -113,55 +123,8 @@ func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change
 	if err != nil {
 		return change.Batch{From: from, To: from}, err
 	}
-	b.Changes, err = db.complete(ctx, changes)
+	b.Changes, err = db.settled(ctx, changes)
 	return b, err
-}
-
-// complete reads the values that are absent, and those alone: a row as it is now
-// may hold a unique value that at the end of the batch was still another row's,
-// and the follower could not store both.
-func (db *DB) complete(ctx context.Context, changes []logged) ([]change.Change, error) {
-	wanted := map[int][]change.Key{}
-	for _, c := range changes {
-		if len(c.absent) > 0 {
-			wanted[c.Table] = append(wanted[c.Table], c.Key)
-		}
-	}
-	present, err := db.presentRows(ctx, wanted)
-	if err != nil {
-		return nil, err
-	}
-	var all []change.Change
-	for _, c := range changes {
-		if len(c.absent) > 0 {
-			now := present[c.Table][0]
-			present[c.Table] = present[c.Table][1:]
-			if now != nil {
-				c = c.completed(now, nil)
-			} else { // it is gone, and a later change says so
-				c.Kind, c.Row = change.Delete, nil
-			}
-		}
-		all = append(all, c.Change)
-	}
-	return all, nil
-}
-
-// presentRows looks rows up and makes sure that what it saw is on disk, so that
-// the log will have it.
-func (db *DB) presentRows(ctx context.Context, keys map[int][]change.Key) (map[int][]change.Row, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	present := map[int][]change.Row{}
-	for table := range keys {
-		rows, err := db.Lookup(ctx, table, keys[table])
-		if err != nil {
-			return nil, fmt.Errorf("complete rows of %s: %w", db.tables[table].Name, err)
-		}
-		present[table] = rows
-	}
-	return present, db.flush(ctx)
 }
 
 // Touched lists distinct keys of the log.

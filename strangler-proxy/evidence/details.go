@@ -109,15 +109,23 @@ func cleaned(list []compare.Difference, clean Cleaner) []compare.Difference {
 // been cut, so that its last quote is missing.
 func quoted(value, name string, clean Cleaner) string {
 	if text, whole := unquoted(value); whole {
-		if raw, err := json.Marshal(clean.Value(name, clean.Text(text))); err == nil {
-			return string(raw)
-		}
+		return inQuotes(clean.Value(name, clean.Text(text)))
 	} else if text != "" {
-		if raw, err := json.Marshal(clean.Value(name, clean.Text(text))); err == nil {
-			return strings.TrimSuffix(string(raw), `"`) + ellipsis
-		}
+		return strings.TrimSuffix(inQuotes(clean.Value(name, clean.Text(text))), `"`) + ellipsis
 	}
 	return clean.Value(name, clean.Text(value))
+}
+
+// inQuotes is a text as JSON has it, but for what JSON escapes only for the sake
+// of pages: they escape by themselves, and terminals show it as it is.
+func inQuotes(text string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(text) != nil {
+		return text // texts can always be encoded
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // ellipsis ends a value that was cut.

@@ -15,6 +15,7 @@ import (
 
 	"stranglerfig/contract-tests/contract"
 	"stranglerfig/contract-tests/match"
+	"stranglerfig/contract-tests/verify"
 )
 
 //go:embed pack.html
@@ -35,7 +36,7 @@ func (p *Pack) Write(w io.Writer) error {
 	if err := pages.Execute(&b, p); err != nil {
 		return fmt.Errorf("write the evidence pack: %w", err)
 	}
-	_, err := b.WriteTo(w)
+	_, err := w.Write(verify.Visible(b.Bytes()))
 	return err
 }
 

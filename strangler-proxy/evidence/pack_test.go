@@ -151,7 +151,7 @@ func TestThePackShowsAllThatJustifiedTheCutover(t *testing.T) {
 	}
 	for _, want := range []string{
 		"health", "shadow waived by ada", "void: the service&#39;s build changed", "cfg1", "m1", "s1", "pause predicted", "predicted pause 4.5 ms", "<td>12</td>",
-		"<td>321</td>", "GET /invoices/7", "differs", "POST /login", "the service owns at epoch 2", filepath.Base(s.kept),
+		`<td data-is="compared">321</td>`, "GET /invoices/7", "differs", "POST /login", "the service owns at epoch 2", filepath.Base(s.kept),
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the pack does not show %q", want)
