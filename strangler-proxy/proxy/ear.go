@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -20,6 +19,7 @@ type ear struct {
 	stop atomic.Bool
 	read atomic.Bool   // the request's body has been read to its end
 	sent bool          // and sent on; known when done is closed
+	ends atomic.Int64  // when it was, in Unix nanoseconds; 0: it is still being sent
 	done chan struct{} // closed when it has ended
 	gone chan struct{} // closed when the client has gone, or its body is no good
 	err  error         // why; set before gone is closed
@@ -41,11 +41,18 @@ var errGone = errors.New("the client went away")
 // past is a deadline that ends whatever waits for a connection.
 var past = time.Unix(1, 0)
 
+// longAgo is when what nobody sends has ended, in Unix nanoseconds.
+const longAgo = 1
+
 // listen starts an ear. What is left of the body goes to a sink, framed for
 // HTTP/1.1 or bare; without a sink it stays where it is.
 func (c *conn) listen(to sink, framed bool, part func()) {
 	e := &ear{done: make(chan struct{}), gone: make(chan struct{}), part: part, sent: c.sent}
 	e.read.Store(c.body.done)
+	sends := to != nil && !c.body.done
+	if !sends {
+		e.ends.Store(longAgo)
+	}
 	c.ear = e
 	go func() {
 		defer close(e.done)
@@ -57,8 +64,9 @@ func (c *conn) listen(to sink, framed bool, part func()) {
 				}
 			}
 		}()
-		if to != nil && !c.body.done {
+		if sends {
 			if err := c.sendRest(e, to, framed); err != nil {
+				e.ends.Store(longAgo) // nobody sends it any more
 				var fault *clientFault
 				if errors.As(err, &fault) && !e.stop.Load() {
 					e.leave(fault.err)
@@ -66,6 +74,7 @@ func (c *conn) listen(to sink, framed bool, part func()) {
 				return
 			}
 			e.sent = true
+			e.ends.Store(time.Now().UnixNano())
 		}
 		c.watch(e)
 	}()
@@ -103,6 +112,19 @@ func (c *conn) read() bool {
 		return c.body.done
 	}
 	return c.ear.read.Load()
+}
+
+// timeLeft is how much of what a backend was granted to begin its answer is
+// left, when as much has passed since it was first asked: it counts from the end
+// of the request, which may be long in coming.
+func (c *conn) timeLeft(granted time.Duration) time.Duration {
+	if c.ear == nil {
+		return 0
+	}
+	if ended := c.ear.ends.Load(); ended != 0 {
+		return granted - time.Since(time.Unix(0, ended))
+	}
+	return granted
 }
 
 // left reports why the client is not there any more; nil while it is.
@@ -206,7 +228,7 @@ func slowOrGone(err error) error {
 
 const (
 	spliceFrom = 64 << 10  // bytes left, from where the kernel moves them itself
-	spliceLot  = 256 << 10 // bytes between two looks at the clock
+	spliceLot  = 128 << 10 // bytes between two looks at the clock
 	spliceRest = 4 << 10   // bytes at a body's end that the kernel does not move by itself
 )
 
@@ -237,14 +259,14 @@ func (c *conn) spliceBody(e *ear, to sink) error {
 	switch {
 	case err == nil && n == 0:
 		return &clientFault{errGone}
-	case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && !e.stop.Load():
+	case err == nil:
+		return nil
+	case e.stop.Load(), !reads(err, to):
+		return err
+	case n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 		return nil
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "read" {
-		return &clientFault{slowOrGone(err)}
-	}
-	return err
+	return &clientFault{slowOrGone(err)}
 }
 
 // watch waits for the client to go away. What it sends meanwhile is its next

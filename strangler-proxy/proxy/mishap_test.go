@@ -165,7 +165,7 @@ func TestADefectInATunnelEndsThatTunnelAlone(t *testing.T) {
 }
 
 // TestADefectWhileAnInterimAnswerIsPassedOnEndsThatRequestAlone although it is
-// met on a goroutine of net/http's.
+// met on a goroutine of its own.
 func TestADefectWhileAnInterimAnswerIsPassedOnEndsThatRequestAlone(t *testing.T) {
 	w := newWorld(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

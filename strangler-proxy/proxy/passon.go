@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/socket"
 )
 
 // passOn writes the answer that was read to the client, its body as it comes.
@@ -144,13 +145,12 @@ func (c *conn) spliceBack(a *body, idle time.Duration) error {
 	a.left -= n
 	a.sent += n
 	a.done = a.left == 0
-	var op *net.OpError
 	switch {
 	case err == nil && n == 0:
 		return io.ErrUnexpectedEOF
 	case err == nil:
 		return nil
-	case errors.As(err, &op) && op.Op == "write" || c.left() != nil:
+	case c.left() != nil, c.takesNothing(err):
 		return &clientFault{errGone}
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
@@ -162,6 +162,13 @@ func (c *conn) spliceBack(a *body, idle time.Duration) error {
 		return nil
 	}
 	return answerError(err)
+}
+
+// takesNothing reports whether an answer could not be moved on because of the
+// client: it has gone, or its time to take something is over.
+func (c *conn) takesNothing(err error) bool {
+	room, broken := socket.Takes(c.tcp)
+	return broken || !room && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(c.writeBy)
 }
 
 // appendAnswer puts the head of the answer together as the client gets it.

@@ -222,7 +222,8 @@ func (c *conn) readAnswer(limit time.Duration) error {
 // since the backend is ours.
 var answerHeads = http1.Limits{Head: 256 << 10, Fields: 1024}
 
-func (c *conn) readAnswerHead(limit time.Duration) (string, error) {
+func (c *conn) readAnswerHead(granted time.Duration) (string, error) {
+	limit := granted
 	for seen := 0; ; {
 		have := c.back.unread()
 		if n := http1.HeadEnd(have, seen); n > 0 {
@@ -236,7 +237,9 @@ func (c *conn) readAnswerHead(limit time.Duration) (string, error) {
 			c.back.grow()
 		}
 		if err := c.readBack(limit, nil); err != nil {
-			return "", err
+			if limit = c.timeLeft(granted); limit <= 0 || !errors.Is(err, upstream.ErrSlow) {
+				return "", err
+			}
 		}
 	}
 }

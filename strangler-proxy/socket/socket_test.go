@@ -235,3 +235,30 @@ func TestAWriteWaitsUntilAllIsTakenOrTheTimeIsOver(t *testing.T) {
 		t.Errorf("%d bytes arrived", n)
 	}
 }
+
+func TestWhetherAConnectionTakesMoreCanBeLookedAt(t *testing.T) {
+	ours, theirs := ends(t)
+	if room, broken := socket.Takes(ours.TCPConn); !room || broken {
+		t.Errorf("a new connection: room %t, broken %t", room, broken)
+	}
+	ours.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	ours.Write(make([]byte, 64<<20))
+	if room, broken := socket.Takes(ours.TCPConn); room || broken {
+		t.Errorf("nobody reads what was written: room %t, broken %t", room, broken)
+	}
+	theirs.SetLinger(0)
+	theirs.Close()
+	for {
+		if room, broken := socket.Takes(ours.TCPConn); broken {
+			if room {
+				t.Error("there is room in a connection that has broken")
+			}
+			break
+		}
+		runtime.Gosched() // until the kernel has heard of it
+	}
+	ours.Close()
+	if room, broken := socket.Takes(ours.TCPConn); room || !broken {
+		t.Errorf("closed: room %t, broken %t", room, broken)
+	}
+}

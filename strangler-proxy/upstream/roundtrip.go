@@ -44,11 +44,17 @@ func (b *Backend) roundTrip(attempt Attempt, r *http.Request) (*http.Response, e
 	to := *r.URL
 	to.Scheme, to.Host = attempt.endpoint.url.Scheme, attempt.endpoint.url.Host
 	r.URL = &to
-	upload := &upload{ReadCloser: r.Body}
+	upload := &upload{ReadCloser: r.Body, give: cancel}
+	if !streams(r.Header.Get("Content-Type")) {
+		upload.limit = b.o.Timeouts.Answer
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = upload
 	}
 	res, err := b.transport.Load().RoundTrip(r)
+	if late := upload.answered(); late && err != nil {
+		err = ErrSlow
+	}
 	if err != nil {
 		attempt.End(blame(ctx, upload, err), time.Now())
 		cancel(nil)
@@ -109,18 +115,71 @@ func blame(ctx context.Context, body *upload, err error) Outcome {
 	return Failed
 }
 
-// upload is a request body that notes whether its sender broke it off.
+// upload is a request body that notes whether its sender broke it off. It gives
+// the call up when nobody asks for more of it for too long, which net/http has
+// no limit for: the backend neither takes it nor answers.
 type upload struct {
 	io.ReadCloser
 	broken atomic.Bool
+	limit  time.Duration // 0: any
+	give   context.CancelCauseFunc
+
+	mu    sync.Mutex // guards everything below
+	timer *time.Timer
+	over  bool // the answer has come
+	late  bool // it was given up
 }
 
+// Read implements [io.Reader].
 func (u *upload) Read(p []byte) (int, error) {
+	u.wait(false)
 	n, err := u.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && !errors.Is(err, http.ErrBodyReadAfterClose) {
 		u.broken.Store(true)
 	}
+	u.wait(err == nil)
 	return n, err
+}
+
+// Close implements [io.Closer].
+func (u *upload) Close() error {
+	u.wait(false)
+	return u.ReadCloser.Close()
+}
+
+// wait begins to wait for the backend to take what was read, or ends that.
+func (u *upload) wait(begin bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.limit <= 0:
+	case !begin && u.timer != nil:
+		u.timer.Stop()
+	case begin && u.timer == nil && !u.over:
+		u.timer = time.AfterFunc(u.limit, u.giveUp)
+	case begin && !u.over:
+		u.timer.Reset(u.limit)
+	}
+}
+
+func (u *upload) giveUp() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.over {
+		u.over, u.late = true, true
+		u.give(ErrSlow)
+	}
+}
+
+// answered says that the backend may take what is left of the body as it likes,
+// and reports whether it was given up before.
+func (u *upload) answered() (late bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over = true; u.timer != nil {
+		u.timer.Stop()
+	}
+	return u.late
 }
 
 // download is an answer's body that tells, once, how it ended: with io.EOF or
