@@ -67,6 +67,9 @@ func ending(code int) error {
 func (e *env) shadowOf(s api.Shadow) {
 	fmt.Fprintf(e.out, "%s (%s)\n", s.Route, directions[s.Direction])
 	fmt.Fprintf(e.out, "  %d compared: %d equal, %d noise, %d allowed, %d unexplained\n", s.Compared, s.Matched, s.Noise, s.Allowed, s.Mismatched)
+	if s.Fleeting > 0 {
+		fmt.Fprintf(e.out, "  %d differed at first and agreed when both were asked again: a side was a moment behind, or errs now and then\n", s.Fleeting)
+	}
 	if len(s.Reasons) > 0 {
 		var parts []string
 		for _, why := range slices.Sorted(maps.Keys(s.Reasons)) {

@@ -104,6 +104,9 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 	}
 	f.Verdict, f.Command = api.Pass, ""
 	f.Text = fmt.Sprintf("%s, which is enough", agree)
+	if n.Fleeting > 0 {
+		f.Text += fmt.Sprintf("; %d of them differed at first and agreed when both sides were asked again", n.Fleeting)
+	}
 	if judged.Latency == config.LatencyWarn && verdict == shadow.Slower {
 		f.Text += "; " + slow
 	}

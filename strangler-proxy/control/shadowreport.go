@@ -26,7 +26,7 @@ func (c *Control) shadows(capability string) []api.Shadow {
 func (c *Control) shadowOf(n shadow.Count) api.Shadow {
 	out := api.Shadow{
 		Route: n.Route, Direction: string(n.Direction), Since: n.Since,
-		Compared: n.Compared, Matched: n.Matched, Noise: n.Noise, Allowed: n.Allowed, Mismatched: n.Mismatched,
+		Compared: n.Compared, Matched: n.Matched, Noise: n.Noise, Fleeting: n.Fleeting, Allowed: n.Allowed, Mismatched: n.Mismatched,
 		Incomparable: n.Incomparable, Dropped: n.Dropped, Reasons: map[string]int64{}, More: n.More,
 		Stop: api.Stop{
 			P0: n.Rule.P0, P1: n.Rule.P1, Alpha: n.Rule.Alpha, LogE: n.Test.LogE(n.Rule),

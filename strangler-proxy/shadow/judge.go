@@ -132,7 +132,7 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	by := s.terms(x, both.monolith.Status, Forward) // the same for all that follows
 	verdict, found := by.differ(both, false)
 	if verdict != Mismatch {
-		return finding{verdict: verdict}
+		return finding{verdict: verdict, fleeting: by.ids == nil && stood(x, both, by)}
 	}
 	after, _, err := s.ask(leader, x, span)
 	if err != nil {
@@ -147,6 +147,15 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 		}
 	}
 	return finding{verdict: Mismatch, differences: found, expected: both.monolith, actual: both.service}
+}
+
+// stood reports whether the side that answered the client says the same again.
+func stood(x *proxy.Exchange, again sides, by terms) bool {
+	now := again.monolith
+	if x.Decision.Side == change.Service {
+		now = again.service
+	}
+	return len(differences(answerOf(x), now, by.noise)) == 0
 }
 
 // followed waits until everything written to the owner before a moment is on the

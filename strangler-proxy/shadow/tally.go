@@ -31,6 +31,7 @@ type tally struct {
 	Since        time.Time         `json:"since"`
 	Matched      int64             `json:"matched"`
 	Noise        int64             `json:"noise"`
+	Fleeting     int64             `json:"fleeting"` // of those matched and noise
 	Incomparable map[Reason]int64  `json:"incomparable"`
 	Dropped      map[Reason]int64  `json:"dropped"`
 	Rule         sequential.Rule   `json:"rule"`
@@ -100,6 +101,9 @@ func (t *tally) note(x *proxy.Exchange, f finding, differences []compare.Differe
 		}
 	}
 	weight := t.Test.Weigh(rule, x.Client, shapeOf(x), x.At)
+	if f.fleeting {
+		t.Fleeting++
+	}
 	switch f.verdict {
 	case Match:
 		t.Matched++
@@ -158,13 +162,16 @@ func (t *tally) find(at time.Time, d compare.Difference, example string) (string
 
 // Count is what was found on one route in one direction, as of now.
 type Count struct {
-	Route        string
-	Capability   string
-	Direction    Direction
-	Since        time.Time
-	Compared     int64 // matched, noise, allowed and mismatched
-	Matched      int64
-	Noise        int64
+	Route      string
+	Capability string
+	Direction  Direction
+	Since      time.Time
+	Compared   int64 // matched, noise, allowed and mismatched
+	Matched    int64
+	Noise      int64
+	// Fleeting are those of the matched and of the noise that differed at first, and
+	// agreed when both sides were asked again.
+	Fleeting     int64
 	Allowed      int64 // differ in ways that a person allows
 	Mismatched   int64 // differ otherwise
 	Incomparable int64
@@ -189,7 +196,7 @@ func (c Count) Enough() bool { return c.Test.Enough(c.Rule) }
 func (t *tally) count(allowed map[string]time.Time, rule sequential.Rule, now time.Time) Count {
 	c := Count{
 		Route: t.Route, Capability: t.Capability, Direction: t.Direction, Since: t.Since,
-		Matched: t.Matched, Noise: t.Noise, Mismatched: t.Beyond, More: t.More,
+		Matched: t.Matched, Noise: t.Noise, Fleeting: t.Fleeting, Mismatched: t.Beyond, More: t.More,
 		Rule: rule, Test: t.Test, Reasons: map[Reason]int64{}, Rows: t.Rows, Latency: t.Latency,
 	}
 	if t.Rule != rule {

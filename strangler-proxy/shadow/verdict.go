@@ -60,6 +60,9 @@ type finding struct {
 	// expected and actual are the monolith's and the service's answers of a
 	// mismatch.
 	expected, actual compare.Message
+	// fleeting says that the answers differed at first and agreed when both sides
+	// were asked again, although the side that answered the client said the same.
+	fleeting bool
 	// monolith and service are how long the sides took; 0 where one of them gave
 	// no answer, unless it was waited for in vain.
 	monolith, service time.Duration

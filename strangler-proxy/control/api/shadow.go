@@ -10,6 +10,7 @@ type Shadow struct {
 	Compared     int64            `json:"compared"` // matched, noise, allowed and mismatched
 	Matched      int64            `json:"matched"`
 	Noise        int64            `json:"noise"`      // differ as the monolith differs from itself
+	Fleeting     int64            `json:"fleeting"`   // of matched and noise: differed at first, and agreed when both were asked again
 	Allowed      int64            `json:"allowed"`    // differ in ways that a person allows
 	Mismatched   int64            `json:"mismatched"` // differ otherwise
 	Incomparable int64            `json:"incomparable"`
