@@ -477,6 +477,10 @@ func TestBackendsAreToldAboutClients(t *testing.T) {
 		"by a trusted proxy": {proxy.Forwarding{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 			[]string{"X-Forwarded-For", "6.6.6.6", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "www.example"},
 			map[string]string{"X-Forwarded-For": "6.6.6.6, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "www.example"}},
+		"by a trusted proxy that has fields of its own": {proxy.Forwarding{Style: proxy.BothStyles, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+			[]string{"X-Forwarded-For", "6.6.6.6", "X-Forwarded-For", "10.0.0.7", "X-Forwarded-Host", "forged", "X-Forwarded-Host", "www.example", "Forwarded", "for=6.6.6.6", "Forwarded", "for=10.0.0.7"},
+			map[string]string{"X-Forwarded-For": "6.6.6.6, 10.0.0.7, 127.0.0.1", "X-Forwarded-Host": "www.example",
+				"Forwarded": `for=6.6.6.6, for=10.0.0.7, for=127.0.0.1;host="shop.example";proto=http`}},
 		"by RFC 7239": {proxy.Forwarding{Style: proxy.RFC7239}, []string{"Forwarded", "for=6.6.6.6", "X-Forwarded-For", "6.6.6.6"},
 			map[string]string{"Forwarded": `for=127.0.0.1;host="shop.example";proto=http`, "X-Forwarded-For": ""}},
 		"by nobody": {proxy.Forwarding{Style: proxy.Untold, RequestID: "off"}, []string{"X-Forwarded-For", "6.6.6.6"},
@@ -490,8 +494,8 @@ func TestBackendsAreToldAboutClients(t *testing.T) {
 		w.do(r)
 		got := <-headers
 		for field, want := range row.want {
-			if got.Get(field) != want {
-				t.Errorf("%s: %s is %q, want %q", name, field, got.Get(field), want)
+			if got.Get(field) != want || len(got.Values(field)) > 1 {
+				t.Errorf("%s: %s is %q, want %q", name, field, got.Values(field), want)
 			}
 		}
 		if row.o.RequestID == "" && got.Get("X-Request-Id") == "" {

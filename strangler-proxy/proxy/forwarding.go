@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -123,7 +124,7 @@ func (o *Forwarding) client(from origin, f fields) string {
 	if !from.trusted {
 		return from.peer
 	}
-	chain := strings.Split(f.Header("X-Forwarded-For"), ",")
+	chain := strings.Split(listed(f, "X-Forwarded-For"), ",")
 	for i := len(chain) - 1; i >= 0; i-- {
 		address := strings.TrimSpace(chain[i])
 		if _, err := netip.ParseAddr(address); err != nil {
@@ -140,12 +141,12 @@ func (o *Forwarding) client(from origin, f fields) string {
 func (o *Forwarding) tell(to []http1.Field, a *asked, from origin) []http1.Field {
 	if o.Style == XForwarded || o.Style == BothStyles {
 		to = append(to,
-			http1.Field{Name: "X-Forwarded-For", Value: chained(from, a.fields.Header("X-Forwarded-For"), from.peer)},
-			http1.Field{Name: "X-Forwarded-Host", Value: believed(from, a.fields.Header("X-Forwarded-Host"), a.host)},
-			http1.Field{Name: "X-Forwarded-Proto", Value: believed(from, a.fields.Header("X-Forwarded-Proto"), from.scheme())})
+			http1.Field{Name: "X-Forwarded-For", Value: chained(from, a.fields, "X-Forwarded-For", from.peer)},
+			http1.Field{Name: "X-Forwarded-Host", Value: believed(from, a.fields, "X-Forwarded-Host", a.host)},
+			http1.Field{Name: "X-Forwarded-Proto", Value: believed(from, a.fields, "X-Forwarded-Proto", from.scheme())})
 	}
 	if o.Style == RFC7239 || o.Style == BothStyles {
-		to = append(to, http1.Field{Name: "Forwarded", Value: chained(from, a.fields.Header("Forwarded"), forwardedElement(from, a.host))})
+		to = append(to, http1.Field{Name: "Forwarded", Value: chained(from, a.fields, "Forwarded", forwardedElement(from, a.host))})
 	}
 	if o.RequestID != requestIDOff {
 		if a.id = a.fields.Header(o.RequestID); a.id == "" || len(a.id) > maxID {
@@ -165,20 +166,52 @@ func newID() string {
 	return string(strconv.AppendUint(strconv.AppendUint(b[:0], rand.Uint64()>>4|1<<60, 16), rand.Uint64()>>4|1<<60, 16))
 }
 
-// chained adds to what a trusted proxy has said.
-func chained(from origin, said, add string) string {
-	if !from.trusted || said == "" {
+// chained adds to what trusted proxies have said in fields of a name.
+func chained(from origin, f fields, name, add string) string {
+	if !from.trusted {
 		return add
 	}
-	return said + ", " + add
+	if said := listed(f, name); said != "" {
+		return said + ", " + add
+	}
+	return add
 }
 
-// believed returns what a trusted proxy has said, or else what is seen.
-func believed(from origin, said, seen string) string {
-	if !from.trusted || said == "" {
-		return seen
+// believed returns what a trusted proxy has said in a field, or else what is
+// seen. Of several fields the last one is from the proxy that is next to us: the
+// others may be its client's.
+func believed(from origin, f fields, name, seen string) string {
+	if from.trusted {
+		for value := range valuesOf(f, name) {
+			seen = value
+		}
 	}
-	return said
+	return seen
+}
+
+// listed returns what all fields of a name say, in their order, as the one list
+// that they are: a proxy may add its word in a field of its own.
+func listed(f fields, name string) string {
+	list := ""
+	for value := range valuesOf(f, name) {
+		if list != "" {
+			list += ", "
+		}
+		list += value
+	}
+	return list
+}
+
+// valuesOf returns the values of all fields of a name that have one.
+func valuesOf(f fields, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		all := f.All()
+		for i := range all.Fields() {
+			if is, value := all.Field(i); value != "" && http1.SameName(is, name) && !yield(value) {
+				return
+			}
+		}
+	}
 }
 
 // forwardedElement is what this proxy adds to Forwarded: RFC 7239, 4.
