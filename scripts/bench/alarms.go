@@ -59,13 +59,14 @@ func alarms(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags.SetOutput(errs)
 	o := alarmOptions{pairs: 600}
 	flags.IntVar(&o.comparisons, "comparisons", 100_000, "comparisons at least, in whole runs")
+	flags.IntVar(&o.each, "each", 0, "comparisons of a route in each run; 0: as many as the stop rule asks for, and a tenth")
 	flags.Uint64Var(&o.seed, "seed", 1, "draws what the application says and when its data changes")
 	asJSON := flags.Bool("json", false, "print one JSON object")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || o.comparisons < 1 || o.comparisons > 100_000_000 {
-		return errors.New("alarms takes no arguments, and --comparisons of 1 to 100000000")
+	if flags.NArg() > 0 || o.comparisons < 1 || o.comparisons > 100_000_000 || o.each < 0 {
+		return errors.New("alarms takes no arguments, --comparisons of 1 to 100000000 and --each of 0 or more")
 	}
 	found, err := o.run(ctx, errs)
 	if err != nil {

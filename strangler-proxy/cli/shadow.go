@@ -251,7 +251,8 @@ func (e *env) allowVerb() *cobra.Command {
 	var reason, expires string
 	var revoke bool
 	cmd := verb("allow FINGERPRINT", "Say that a difference is meant, until a date",
-		`allow lets a difference, named by its id in strangler shadow differences, count as an
+		`allow lets a difference, named by its id in strangler shadow differences or by its
+fingerprint, count as an
 agreement. Who said so, why and until when stands in the ledger. Once the date has
 passed, the difference counts again; --revoke ends it at once.`, cobra.ExactArgs(1),
 		func(cmd *cobra.Command, args []string) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,11 +103,12 @@ func (c *Control) Allow(ctx context.Context, q api.AllowRequest) (api.Allowance,
 // shortestID is how much of a difference's name is enough to name it.
 const shortestID = 4
 
-// named finds a difference by its name, or by how its name begins.
+// named finds a difference by its name, by how its name begins, or by its
+// fingerprint where only one route has it.
 func (c *Control) named(id string) (api.Allowance, error) {
 	found := map[string]api.Allowance{}
 	match := func(a api.Allowance) {
-		if a.ID == id || len(id) >= shortestID && strings.HasPrefix(a.ID, id) {
+		if a.ID == id || a.Fingerprint == id || len(id) >= shortestID && strings.HasPrefix(a.ID, id) {
 			found[a.ID] = a
 		}
 	}
@@ -127,7 +130,11 @@ func (c *Control) named(id string) (api.Allowance, error) {
 	case 0:
 		return api.Allowance{}, &api.Error{Text: fmt.Sprintf("no difference is called %q", id), Hint: "strangler shadow differences CAPABILITY lists them", Code: api.ExitNo}
 	}
-	return api.Allowance{}, &api.Error{Text: fmt.Sprintf("%d differences begin with %q", len(found), id), Hint: "name one of them whole", Code: api.ExitNo}
+	var names []string
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		names = append(names, id+" of "+found[id].Route)
+	}
+	return api.Allowance{}, &api.Error{Text: fmt.Sprintf("%d differences are called %q, or begin so", len(found), id), Hint: "name one of them whole: " + strings.Join(names, ", "), Code: api.ExitNo}
 }
 
 // Restart begins the comparisons of a capability anew: what was found is

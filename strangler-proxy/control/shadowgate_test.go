@@ -126,13 +126,21 @@ func TestADifferenceIsANoUntilAPersonAllowsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.says(api.Fail, "0 of 8")
-	if _, err := c.Allow(ctx, api.AllowRequest{ID: id, Reason: "for a moment", By: "bob", Until: time.Now().Add(time.Millisecond)}); err != nil {
-		t.Fatal(err)
+	// By the fingerprint, while one route alone differs so.
+	if a, err = c.Allow(ctx, api.AllowRequest{ID: all.Routes[0].Differences[0].Fingerprint, Reason: "for a moment", By: "bob", Until: time.Now().Add(time.Millisecond)}); err != nil || a.ID != id {
+		t.Fatal(a, err)
 	}
 	for c.allowance(id) != nil {
 		runtime.Gosched()
 	}
 	c.says(api.Fail, "0 of 8") // the date has passed
+	c.mu.Lock()
+	c.allowances["another"] = api.Allowance{ID: "another", Capability: "billing", Route: "GET /others", Fingerprint: a.Fingerprint}
+	c.mu.Unlock()
+	var e *api.Error
+	if _, err := c.Allow(ctx, api.AllowRequest{ID: a.Fingerprint, Reason: "r", By: "ada", Until: later}); !errors.As(err, &e) || !strings.Contains(e.Hint, "another of GET /others") || !strings.Contains(e.Hint, id+" of "+shadowed) {
+		t.Errorf("of a fingerprint on two routes: %v", err)
+	}
 }
 
 func TestComparisonsBeginAnewWhenAPersonSaysWhy(t *testing.T) {
