@@ -85,7 +85,10 @@ func (h *heard) list() []string {
 // isolatedWorld mirrors writes to a store of its own.
 func isolatedWorld(t *testing.T) *world {
 	w := &world{t: t}
-	w.set(func(o *shadow.Options) { isolate(o, w) })
+	w.set(func(o *shadow.Options) {
+		isolate(o, w)
+		o.Queue = 32 // for all that a test writes, however little it is let run meanwhile
+	})
 	w.obey(func(c *proxy.Capability, routes []route.Route) {
 		c.Isolated = true
 		for i := range routes {

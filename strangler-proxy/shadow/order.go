@@ -31,6 +31,7 @@ func (s *Shadow) inOrder() {
 		case <-s.ctx.Done():
 			return
 		case x := <-more:
+			s.survive(func() { s.noteWrite(x, false) })
 			at, _ := slices.BinarySearchFunc(back, x.At, func(x *proxy.Exchange, at time.Time) int { return x.At.Compare(at) })
 			back = slices.Insert(back, at, x)
 		case <-tick.C:

@@ -63,7 +63,8 @@ const (
 	tellAgain    = time.Minute // that rows cannot be looked at
 )
 
-// unsettled is a write whose answers agree, and whose rows differ as yet.
+// unsettled is a write whose rows differ as yet, or whose answers do: another one
+// that has come later may explain that.
 type unsettled struct {
 	x      *proxy.Exchange
 	f      finding
@@ -145,20 +146,23 @@ func (s *Shadow) lookAtRows(f *finding) (moved bool) {
 	return moved
 }
 
-// takeWrite compares a write on the isolated store. Where its rows differ it is
-// kept until that is settled.
+// takeWrite compares a write on the isolated store. Where anything differs it is
+// kept until it is settled why.
 func (s *Shadow) takeWrite(x *proxy.Exchange) {
 	f, taken := s.compared(x, Isolated, s.judgeWrite)
 	if x.At.After(s.taken) {
 		s.taken = x.At
 	}
+	open := taken && (len(f.differ) > 0 || f.verdict == Mismatch && len(s.things(x)) > 0)
 	switch {
 	case !taken:
 		s.done(x)
-	case len(f.differ) > 0 && len(s.open) < unsettledMax:
+	case open && len(s.open) < unsettledMax:
 		s.open = append(s.open, &unsettled{x: x, f: f, looked: time.Now(), looks: 1})
 	default:
-		f.rows.Skewed += int64(len(f.differ)) // there is no room to find out
+		if open { // there is no room to find out
+			f = f.unsettled()
+		}
 		s.file(x, Isolated, f)
 		s.done(x)
 	}
@@ -175,7 +179,7 @@ func (s *Shadow) settle(idle bool) {
 			continue
 		}
 		if late {
-			u.f.rows.Skewed += int64(len(u.f.differ))
+			u.f = u.f.unsettled()
 		}
 		s.file(u.x, Isolated, u.f)
 		s.done(u.x)
@@ -183,10 +187,27 @@ func (s *Shadow) settle(idle bool) {
 	s.open = open
 }
 
+// unsettled is a finding of which it will not be known what its differences are
+// worth.
+func (f finding) unsettled() finding {
+	if f.verdict == Mismatch {
+		return incomparable(InMotion)
+	}
+	f.rows.Skewed += int64(len(f.differ))
+	f.differ = nil
+	return f
+}
+
 // concluded looks at a write's rows once more, everything that clients were
 // answered to before the last look having reached the store. It reports whether
 // that says what they are worth.
 func (s *Shadow) concluded(u *unsettled) bool {
+	if u.f.verdict == Mismatch {
+		if s.contested(u.x) {
+			u.f = incomparable(InMotion)
+		}
+		return true
+	}
 	moved := false
 	if !s.survive(func() { moved = s.lookAtRows(&u.f) }) {
 		u.f = incomparable(Defect)
@@ -201,7 +222,7 @@ func (s *Shadow) concluded(u *unsettled) bool {
 	missed := s.missedAt(u.x.Route.Capability)
 	for _, d := range u.f.differ {
 		same := d.found.Alike.After(missed) || d.found.Made && u.x.At.After(missed)
-		if moved || !same || s.o.Owner(u.x.Route.Capability) != change.Monolith {
+		if moved || !same || s.contested(u.x) || s.o.Owner(u.x.Route.Capability) != change.Monolith {
 			u.f.rows.Skewed++
 			continue
 		}

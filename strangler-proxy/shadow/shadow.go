@@ -108,14 +108,15 @@ type Shadow struct {
 	open  []*unsettled // of inOrder
 	told  time.Time    // that rows could not be looked at; of inOrder
 
-	mu      sync.Mutex // guards everything below
-	tallies map[key]*tally
-	bound   map[string]string    // capability -> what its tallies are about
-	allowed map[string]time.Time // difference -> until when
-	noise   map[string]Rules     // capability -> how the monolith differs from itself
-	named   map[naming]*compare.Bijection
-	missed  map[string]time.Time // capability -> when its isolated store has missed a write
-	changed bool                 // since the file was written
+	mu       sync.Mutex // guards everything below
+	tallies  map[key]*tally
+	bound    map[string]string    // capability -> what its tallies are about
+	allowed  map[string]time.Time // difference -> until when
+	noise    map[string]Rules     // capability -> how the monolith differs from itself
+	named    map[naming]*compare.Bijection
+	missed   map[string]time.Time // capability -> when its isolated store has missed a write
+	contests contests
+	changed  bool // since the file was written
 }
 
 // Rules says, for a route and a status, how the monolith differs from itself.
@@ -211,6 +212,9 @@ func (s *Shadow) Observe(x *proxy.Exchange) {
 		queue, direction = s.writes, Isolated
 	}
 	if f, none := s.uncomparable(x); none {
+		if direction == Isolated {
+			s.noteWrite(x, true)
+		}
 		s.count(x, direction, f)
 		return
 	}
@@ -219,6 +223,9 @@ func (s *Shadow) Observe(x *proxy.Exchange) {
 	select {
 	case queue <- x:
 	default:
+		if direction == Isolated {
+			s.noteWrite(x, true)
+		}
 		s.done(x)
 		s.drop(x.Route, direction, QueueFull)
 	}
@@ -272,8 +279,13 @@ func (s *Shadow) count(x *proxy.Exchange, d Direction, f finding) {
 	differences, example := s.redacted(x, d, f)
 	judged := s.o.Judged(x.Route.Capability, x.Route.ID)
 	s.counted.WithLabelValues(x.Route.ID, string(d), string(f.verdict), string(f.reason)).Inc()
+	var skewed []string
+	if d == Isolated && f.verdict != Match {
+		skewed = s.things(x)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.contests.skew(skewed)
 	if d == Isolated && f.verdict != Match && len(f.left) == 0 {
 		s.miss(x.Route.Capability)
 	}

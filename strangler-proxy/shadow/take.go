@@ -31,6 +31,9 @@ func (s *Shadow) take(x *proxy.Exchange) {
 // compared judges an exchange, or drops it where it has waited for too long.
 func (s *Shadow) compared(x *proxy.Exchange, d Direction, judge func(*proxy.Exchange, *trace.Span) finding) (f finding, taken bool) {
 	if time.Since(x.At) > s.o.Timeout+x.Took {
+		if d == Isolated {
+			s.noteWrite(x, true)
+		}
 		s.drop(x.Route, d, Waited)
 		return f, false
 	}

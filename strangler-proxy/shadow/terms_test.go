@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"stranglerfig/contract-tests/contract"
 	"stranglerfig/strangler-proxy/proxy"
@@ -126,7 +127,11 @@ func numbering(h *atomic.Pointer[http.HandlerFunc], next int64, log *heard, paid
 
 func TestAWriteIsAboutWhatTheIsolatedStoreHasMade(t *testing.T) {
 	w := &world{t: t}
-	w.set(func(o *shadow.Options) { isolate(o, w); saying(t, booked)(o) })
+	w.set(func(o *shadow.Options) {
+		isolate(o, w)
+		saying(t, booked)(o)
+		o.Settling = time.Microsecond
+	})
 	w.obey(func(c *proxy.Capability, routes []route.Route) {
 		c.Isolated = true
 		for i := range routes {
