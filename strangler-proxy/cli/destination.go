@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
 )
 
@@ -15,16 +16,35 @@ import (
 // mistyped folder. Files are given after what named them, such as --html.
 func destinations(named ...[2]string) error {
 	var problems []error
+	by := map[string]string{}
 	for _, n := range named {
 		if n[1] == "" || n[1] == "-" {
 			continue
 		}
-		if err := writable(n[1]); err != nil {
+		path := filepath.Clean(n[1])
+		err := writable(path)
+		if other, twice := by[path]; twice {
+			err = fmt.Errorf("%s names that file as well", other)
+		}
+		by[path] = n[0]
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s %s: %w", n[0], n[1], err))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return &api.Error{Text: err.Error(), Hint: "nothing was done; name a file in a folder that exists and may be written", Code: api.ExitNo}
+	}
+	return nil
+}
+
+// spare refuses a report that would take the place of a file which is read for it.
+func spare(read []string, named ...[2]string) error {
+	for _, n := range named {
+		for _, path := range read {
+			if n[1] != "" && path != "" && config.SameFile(n[1], path) {
+				return &api.Error{Text: fmt.Sprintf("%s %s: that is %s, which would be overwritten", n[0], n[1], path), Hint: "nothing was done; name another file", Code: api.ExitNo}
+			}
+		}
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (e *env) loose(all []tape.Loose) {
 		if l.From != "" {
 			from = fmt.Sprintf("%s of %s made it up, and chains end where a capability does", l.From, l.Capability)
 		}
-		fmt.Fprintf(e.out, "  not chained: %s of %s answered %d, %d times: the id of a thing called %s; %s, so it stays as it was recorded\n", l.Place, l.Route, l.Status, l.Times, l.Noun, from)
+		fmt.Fprintf(e.out, "  not chained: %s (%s) of %s answered %d, %d times: %s, so it stays as it was recorded\n", l.Place, l.Noun, l.Route, l.Status, l.Times, from)
 	}
 	if more := len(all) - shownLoose; more > 0 {
 		fmt.Fprintf(e.out, "  not chained: %d more; --json lists all\n", more)

@@ -113,8 +113,8 @@ func TestTapesOfSeveralCapabilitiesAreDistilledForOneOfThem(t *testing.T) {
 	for _, row := range []struct{ args, says, code string }{
 		{"billing.ndjson orders.ndjson --out a.json", "the tapes are of billing, orders, and a contract is of one of them\nhint: --capability billing; ", "exit code 1"},
 		{"billing.ndjson orders.ndjson --out a.json --capability catalog", "--capability \"catalog\": nothing on the tapes is of it\nhint: on the tapes are: billing, orders", "exit code 1"},
-		{"billing.ndjson orders.ndjson --out b.json --capability billing", "not chained: $.body.order_id of POST /invoices answered 201, 1 times: the id of a thing called order; POST /orders of orders made it up, and chains end where a capability does, so it stays as it was recorded", ""},
-		{"billing.ndjson --out c.json", "not chained: $.body.order_id of POST /invoices answered 201, 1 times: the id of a thing called order; no answer on the tape made it up, so it stays as it was recorded", ""},
+		{"billing.ndjson orders.ndjson --out b.json --capability billing", "not chained: $.body.order_id (order) of POST /invoices answered 201, 1 times: POST /orders of orders made it up, and chains end where a capability does, so it stays as it was recorded", ""},
+		{"billing.ndjson --out c.json", "not chained: $.body.order_id (order) of POST /invoices answered 201, 1 times: no answer on the tape made it up, so it stays as it was recorded", ""},
 	} {
 		said := strangler(t, append([]string{"contract", "distill"}, strings.Fields(row.args)...)...)
 		if !strings.Contains(said, row.says) || !strings.Contains(said, row.code) || row.code == "" && strings.Contains(said, "exit code") {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -24,9 +25,10 @@ func (f *reportFlags) reports(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.junit, "junit", "", "write JUnit's XML, a test case for each interaction")
 }
 
-// destinations refuses files that could not be written.
-func (f reportFlags) destinations() error {
-	return destinations([2]string{"--html", f.html}, [2]string{"--junit", f.junit})
+// destinations refuses files that could not be written, or that are read here.
+func (f reportFlags) destinations(read ...string) error {
+	html, junit := [2]string{"--html", f.html}, [2]string{"--junit", f.junit}
+	return errors.Join(destinations(html, junit), spare(read, html, junit))
 }
 
 // runsDir is where verifications are stored.
@@ -89,11 +91,11 @@ func (e *env) contractReportVerb() *cobra.Command {
 		`report shows a verification that was stored: the last one of the capability, or the one
 in a file. Nothing is sent. It exits as the verification did.`, cobra.ExactArgs(1),
 		func(_ *cobra.Command, args []string) error {
-			if err := f.destinations(); err != nil {
-				return err
-			}
 			cfg, p, err := e.declared(args[0])
 			if err != nil {
+				return err
+			}
+			if err := f.destinations(e.config, p.Contract, file); err != nil {
 				return err
 			}
 			path := file

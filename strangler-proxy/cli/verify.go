@@ -68,11 +68,11 @@ that, with databases of their own:
 }
 
 func (e *env) verifyContract(ctx context.Context, capability string, f verifyFlags) error {
-	if err := f.destinations(); err != nil {
-		return err
-	}
 	cfg, p, err := e.declared(capability)
 	if err != nil {
+		return err
+	}
+	if err := f.destinations(e.config, p.Contract, f.contract, f.openapi); err != nil {
 		return err
 	}
 	r, err := e.replay(ctx, cfg, p, f)

@@ -147,7 +147,7 @@ type candidates struct {
 	*fan
 	name  *filed // whose values are being looked up
 	after int32  // only what comes after it is kept
-	list  [16]int32
+	list  [32]int32
 	n     int
 }
 

@@ -24,14 +24,19 @@ type Header interface {
 // all agree, it is not, however often a name is repeated.
 func (s *search) holds(r *Route) bool {
 	var doubtful *predicate
-	for i := range r.predicates {
-		p := &r.predicates[i]
-		switch p.judge(&s.request) {
-		case no:
-			s.pass(r, i)
-			return false
-		case unclear:
-			doubtful = p
+	for _, inQuery := range [...]bool{false, true} { // which may be long, and costs most
+		for i := range r.predicates {
+			p := &r.predicates[i]
+			if (p.of == query) != inQuery {
+				continue
+			}
+			switch p.judge(&s.request) {
+			case no:
+				s.pass(r, i)
+				return false
+			case unclear:
+				doubtful = p
+			}
 		}
 	}
 	if doubtful == nil {

@@ -3,6 +3,7 @@ package route_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"stranglerfig/strangler-proxy/route"
@@ -91,6 +92,26 @@ func BenchmarkOneOfAThousandRoutesThatAskForAValue(b *testing.B) {
 	}
 	for b.Loop() {
 		if r, err := table.Lookup(route.Request{Method: "GET", Path: "/invoices", Query: "page=2&kind=value999"}); err != nil || r.ID != ids[999] {
+			b.Fatal(r, err)
+		}
+	}
+}
+
+// BenchmarkARequestThatNamesAThousandValues is the worst that a client can do to
+// routes of one path that ask for a value and for something else besides.
+func BenchmarkARequestThatNamesAThousandValues(b *testing.B) {
+	ids := make([]string, 1000)
+	var sent strings.Builder
+	for i := range ids {
+		ids[i] = fmt.Sprintf("GET /invoices query:kind=value%d cookie:beta", i)
+		fmt.Fprintf(&sent, "kind=value%d&", i)
+	}
+	table, problems := route.Compile(declaredAll(b, ids), route.Profile{})
+	if len(problems) > 0 {
+		b.Fatal(problems)
+	}
+	for b.Loop() {
+		if r, err := table.Lookup(route.Request{Method: "GET", Path: "/invoices", Query: sent.String()}); err != nil || r != nil {
 			b.Fatal(r, err)
 		}
 	}
