@@ -174,6 +174,19 @@ func mirrorWrites(t *testing.T, o shop.Options, wrong bool) {
 	void := isolated(t, w, "POST /invoices/{id}/void", 3)
 	if !wrong {
 		alike("void", 3, void)
+		// A file that no longer names the database leaves nothing in it.
+		installed := func() int {
+			left, err := w.Count(t.Context(), "isolated.db", "SELECT name, 1 FROM sqlite_schema WHERE name LIKE '%strangler%'")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(left)
+		}
+		if installed() == 0 {
+			t.Error("the store's log is not there")
+		}
+		reword(t, w, `, database: "sqlite:isolated.db"}}`, "}}")
+		eventually(t, "nothing stays in the store's database", func() bool { return installed() == 0 })
 		return
 	}
 	if void.Mismatched != 3 || void.Rows.Different != 3 || len(void.Differences) != 1 || void.Differences[0].Fingerprint != "value $.rows.invoices.status" || void.Differences[0].Expected != "void" || void.Differences[0].Actual != "paid" {
