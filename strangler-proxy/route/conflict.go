@@ -6,8 +6,8 @@ import (
 )
 
 // conflicts finds the pairs of routes that meet the same request with neither
-// being narrower. A route is held only against those that the tree shows to
-// meet it at all.
+// being narrower, at most mostConflicts of each route with earlier ones. A route
+// is held only against those that the tree shows to meet it at all.
 func (t *tree) conflicts(pause func()) []Problem {
 	var problems []Problem
 	m := meeting{tree: t}
@@ -24,6 +24,10 @@ func (t *tree) conflicts(pause func()) []Problem {
 	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
 	return problems
 }
+
+// mostConflicts bounds how much is said about a route. A pattern that is declared
+// ten thousand times, as a generator may, has fifty million pairs.
+const mostConflicts = 8
 
 // conflict says what is wrong with two routes and what to do about it.
 func conflict(r, other *Route) Problem {
@@ -92,11 +96,44 @@ func (m *meeting) below(at int32) {
 	}
 }
 
+// all looks at the routes of a path, but for those that ask a name for another
+// value than the route does, where they are filed by it.
 func (m *meeting) all(first int32) {
-	for at := first; at != none; at = m.routes[at].next {
-		if at < m.of && clash(&m.routes[m.of], &m.routes[at]) {
-			m.before = append(m.before, at)
+	if first == none || !m.narrow(m.routes[first].fan) {
+		for at := first; at != none && len(m.before) < mostConflicts; at = m.routes[at].next {
+			m.hold(at)
 		}
+		return
+	}
+	f := &m.fanned[m.routes[first].fan-1]
+	m.filed(f, f.plain)
+	for i := range f.names {
+		asked := asks(m.routes[m.of].predicates, f.names[i].ask)
+		if at, some := f.names[i].values[asked.value]; some {
+			m.filed(f, at)
+		}
+	}
+}
+
+// narrow reports whether the route asks for a value of every name that the
+// routes of a fan are filed by.
+func (m *meeting) narrow(fan int32) bool {
+	return fan != 0 && !slices.ContainsFunc(m.fanned[fan-1].names, func(name filed) bool {
+		return asks(m.routes[m.of].predicates, name.ask) == nil
+	})
+}
+
+// filed looks at the routes of a fan that are filed under the same.
+func (m *meeting) filed(f *fan, at int32) {
+	for ; at != none && len(m.before) < mostConflicts; at = f.next[at] {
+		m.hold(f.routes[at])
+	}
+}
+
+// hold holds the route against another one.
+func (m *meeting) hold(at int32) {
+	if at < m.of && clash(&m.routes[m.of], &m.routes[at]) {
+		m.before = append(m.before, at)
 	}
 }
 

@@ -1,6 +1,9 @@
 package route
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Routes of one path that ask for values are found by the value where there are
 // many of them, and not one after the other: that would cost each request of
@@ -32,56 +35,31 @@ type filed struct {
 	values map[string]int32
 }
 
-// fans files the routes of every path that has many. The first route of a path
-// knows its fan.
-func (t *Table) fans(pause func()) {
-	begin := func(first int32) {
-		pause()
-		if f := t.fanOf(first); f != nil {
-			t.fanned = append(t.fanned, *f)
-			t.routes[first].fan = int32(len(t.fanned))
-		}
-	}
-	heads := make([]bool, len(t.routes))
-	for i := range heads {
-		heads[i] = true
-	}
-	for i := range t.routes {
-		if next := t.routes[i].next; next != none {
-			heads[next] = false
-		}
-	}
-	for i, head := range heads {
-		if head {
-			begin(int32(i))
-		}
-	}
-}
-
-// fanOf files the routes of a path; nil where there are few.
-func (t *Table) fanOf(first int32) *fan {
-	f := &fan{plain: none}
+// file makes the fan of a path, of whose routes the first one knows it, unless
+// it has few.
+func (t *tree) file(routes []int32) {
 	times := map[predicate]int{} // that a value is asked for
 	asking := 0
-	for at := first; at != none; at = t.routes[at].next {
-		f.routes = append(f.routes, at)
-		for _, p := range t.routes[at].predicates {
+	for _, at := range routes {
+		predicates := t.routes[at].predicates
+		for _, p := range predicates {
 			if p.equal {
 				times[p]++
 			}
 		}
-		if values(t.routes[at].predicates) > 0 {
+		if values(predicates) > 0 {
 			asking++
 		}
 	}
 	if asking < manyAsking {
-		return nil
+		return
 	}
-	f.next = make([]int32, len(f.routes))
-	for at := len(f.routes) - 1; at >= 0; at-- {
-		f.file(int32(at), rarest(t.routes[f.routes[at]].predicates, times))
+	f := fan{routes: slices.Clone(routes), next: make([]int32, len(routes)), plain: none}
+	for at := len(routes) - 1; at >= 0; at-- {
+		f.file(int32(at), rarest(t.routes[routes[at]].predicates, times))
 	}
-	return f
+	t.fanned = append(t.fanned, f)
+	t.routes[routes[0]].fan = int32(len(t.fanned))
 }
 
 // rarest returns the predicate that the fewest routes share with this one; nil
@@ -120,29 +98,48 @@ func (f *fan) file(at int32, under *predicate) {
 
 // among picks the first of the routes of a fan that meets the request.
 func (s *search) among(f *fan) *Route {
+	plain := f.plain
 	for after := int32(none); ; {
 		found := candidates{fan: f, after: after}
-		found.all(f.plain)
 		for i := range f.names {
 			found.name = &f.names[i]
 			seen := sighting{want: &found.name.ask, into: &found}
 			seen.look(&s.request)
 		}
 		for _, at := range found.list[:found.n] {
-			if r := &s.routes[f.routes[at]]; s.meet(r) {
+			r := s.before(at, f, &plain)
+			if r == nil && s.doubt == nil && s.meet(&s.routes[f.routes[at]]) {
+				r = &s.routes[f.routes[at]]
+			}
+			if r != nil || s.doubt != nil {
 				return r
-			} else if s.doubt != nil {
-				return nil
 			}
 		}
 		if found.n < len(found.list) {
-			return nil
+			return s.before(int32(len(f.routes)), f, &plain)
 		}
 		after = found.list[found.n-1]
 	}
 }
 
-// candidates are the first of the routes of a fan that may meet a request.
+// before picks the first that meets the request of those routes that are filed
+// under nothing and stand before a place, from one on, and goes on to the next.
+func (s *search) before(at int32, f *fan, from *int32) *Route {
+	for *from != none && *from < at {
+		r := &s.routes[f.routes[*from]]
+		*from = f.next[*from]
+		if s.meet(r) {
+			return r
+		}
+		if s.doubt != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// candidates are the first of those routes of a fan that are filed under what a
+// request has.
 type candidates struct {
 	*fan
 	name  *filed // whose values are being looked up
@@ -153,7 +150,7 @@ type candidates struct {
 
 // all adds a route and those that are filed under the same.
 func (c *candidates) all(at int32) {
-	for ; at != none; at = c.next[at] {
+	for ; at != none && !(c.n == len(c.list) && at > c.list[c.n-1]); at = c.next[at] {
 		c.add(at)
 	}
 }

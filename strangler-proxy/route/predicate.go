@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -161,13 +162,13 @@ func printable(text string, wide bool) bool {
 	return true
 }
 
-// narrowerPredicates reports whether predicates go before others: the more of
-// them, and then the more that name a value.
-func narrowerPredicates(a, b []predicate) bool {
-	if len(a) != len(b) {
-		return len(a) > len(b)
+// comparePredicates tells which of two sets of predicates goes first: the one of
+// more, and then the one of which more name a value.
+func comparePredicates(a, b []predicate) int {
+	if by := cmp.Compare(len(b), len(a)); by != 0 {
+		return by
 	}
-	return values(a) > values(b)
+	return cmp.Compare(values(b), values(a))
 }
 
 // values counts the predicates that name a value.
@@ -212,4 +213,14 @@ func implies(a, b []predicate) bool {
 		}
 	}
 	return true
+}
+
+// asks finds the predicate that asks a name for a value; nil where none does.
+func asks(all []predicate, name predicate) *predicate {
+	for i := range all {
+		if p := &all[i]; p.equal && p.of == name.of && p.name == name.name {
+			return p
+		}
+	}
+	return nil
 }

@@ -77,6 +77,22 @@ func BenchmarkCompilingTenThousandRoutes(b *testing.B) {
 	}
 }
 
+func BenchmarkCompilingTenThousandRoutesByTheirValues(b *testing.B) {
+	routes := make([]route.Route, 10_000)
+	for i := range routes {
+		r, err := route.Parse(fmt.Sprintf("GET /api/items header:X-Tenant=tenant%d", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		routes[i] = r
+	}
+	for b.Loop() {
+		if _, problems := route.Compile(routes, route.Profile{}); len(problems) > 0 {
+			b.Fatal(problems)
+		}
+	}
+}
+
 func BenchmarkDecideAmong10kRoutes(b *testing.B)  { benchmarkDecide(b, 10_000) }
 func BenchmarkDecideAmong100kRoutes(b *testing.B) { benchmarkDecide(b, 100_000) }
 

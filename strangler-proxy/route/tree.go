@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type tree struct {
 	seed     maphash.Seed
 	routes   []Route
 	methods  map[string]string // that are declared
+	fanned   []fan             // of paths with many routes that ask for values
 }
 
 // branch is a place in the tree.
@@ -26,7 +28,7 @@ type branch struct {
 	single  int32 // the branch behind a wildcard; none: there is none
 	child   int32 // the first of those behind a literal; none: there is none
 	sibling int32 // the next one of those
-	here    int32 // the first of the routes that end here, in the order of precedence
+	here    int32 // the first of the routes that end here, once ranked in the order of precedence
 	rest    int32 // the first of those that end in {name...} here
 	ends    int32 // how many of here and rest there are from here on
 }
@@ -54,7 +56,33 @@ func newTree(routes []Route, profile Profile, pause func()) *tree {
 		t.insert(int32(i))
 		pause()
 	}
+	t.rank(pause)
 	return t
+}
+
+// rank brings the routes of every path into the order of precedence, and files
+// those of a path that has many.
+func (t *tree) rank(pause func()) {
+	var chain []int32
+	for i := range t.branches {
+		for _, first := range [...]*int32{&t.branches[i].here, &t.branches[i].rest} {
+			if *first == none || t.routes[*first].next == none {
+				continue
+			}
+			chain = chain[:0]
+			for at := *first; at != none; at = t.routes[at].next {
+				chain = append(chain, at)
+			}
+			slices.Reverse(chain) // as they were declared
+			slices.SortStableFunc(chain, func(a, b int32) int { return precedence(&t.routes[a], &t.routes[b]) })
+			*first = none
+			for _, at := range slices.Backward(chain) {
+				t.routes[at].next, *first = *first, at
+			}
+			t.file(chain)
+			pause()
+		}
+	}
 }
 
 // powerOfTwo returns the next one from n on.
@@ -97,22 +125,16 @@ func (t *tree) insert(i int32) {
 	t.chain(&t.branches[at].here, i)
 }
 
-// chain puts a route among those of the same path, in the order of precedence.
-func (t *tree) chain(to *int32, i int32) {
-	for *to != none && !precedes(&t.routes[i], &t.routes[*to]) {
-		to = &t.routes[*to].next
-	}
-	t.routes[i].next = *to
-	*to = i
-}
+// chain puts a route before those of the same path that were declared earlier.
+func (t *tree) chain(to *int32, i int32) { t.routes[i].next, *to = *to, i }
 
-// precedes reports whether a route of the same path is to be asked before
-// another: the narrower method first, then the narrower predicates.
-func precedes(a, b *Route) bool {
-	if x, y := breadth(a.method), breadth(b.method); x != y {
-		return x < y
+// precedence tells which of two routes of the same path is to be asked first:
+// the narrower method, then the narrower predicates.
+func precedence(a, b *Route) int {
+	if by := cmp.Compare(breadth(a.method), breadth(b.method)); by != 0 {
+		return by
 	}
-	return narrowerPredicates(a.predicates, b.predicates)
+	return comparePredicates(a.predicates, b.predicates)
 }
 
 // breadth ranks methods so that of two which meet the same request the narrower
@@ -166,7 +188,7 @@ func hashOf(seed maphash.Seed, from int32, segment string) uint32 {
 
 // table lays the tree out for lookups.
 func (t *tree) table(pause func()) *Table {
-	made := &Table{profile: t.profile, hosts: map[string]int32{}, anywhere: none, seed: t.seed, routes: t.routes, writing: writing(t.methods)}
+	made := &Table{profile: t.profile, hosts: map[string]int32{}, anywhere: none, seed: t.seed, routes: t.routes, fanned: t.fanned, writing: writing(t.methods)}
 	for i := range t.routes {
 		t.routes[i].place = int32(i)
 		made.asks = made.asks || len(t.routes[i].predicates) > 0
@@ -187,9 +209,6 @@ func (t *tree) table(pause func()) *Table {
 	}
 	l.index()
 	made.text = string(l.text)
-	if made.asks {
-		made.fans(pause)
-	}
 	return made
 }
 
