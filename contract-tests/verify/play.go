@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"stranglerfig/contract-tests/compare"
@@ -79,6 +80,12 @@ func pause(ctx context.Context) bool {
 
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// Writes reports whether an interaction may write.
+func Writes(i Interaction) bool {
+	method, _, _ := strings.Cut(i.Request, " ")
+	return !safe(method)
 }
 
 // result plays an interaction on the nth target: its states, the request, and

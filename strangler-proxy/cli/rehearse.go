@@ -49,7 +49,7 @@ func (e *env) compareEffects(ctx context.Context, cfg *config.Config, p *config.
 	if err != nil {
 		return nil, err
 	}
-	out := &api.Effects{Verdict: r.run.Report.Verdict, Rows: r.rows}
+	out := &api.Effects{Rows: r.rows}
 	if out.Contract, err = control.ContractDigest(p.Contract); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (e *env) compareEffects(ctx context.Context, cfg *config.Config, p *config.
 	if out.ServiceBuild, err = buildAt(ctx, r.targets[1].BaseURL, p.Service.Build); err != nil {
 		return nil, err
 	}
-	out.Summary = effectsText(r.run.Report, *out)
+	out.Verdict, out.Summary = judgedEffects(r.run.Report, *out)
 	if !e.json && out.Verdict != verify.Pass {
 		return out, e.tell(r.run)
 	}
@@ -69,18 +69,33 @@ func (e *env) compareEffects(ctx context.Context, cfg *config.Config, p *config.
 	return out, nil
 }
 
-func effectsText(r verify.Report, e api.Effects) string {
-	if r.Verdict == verify.Insufficient {
-		return r.Lacks()
-	}
-	differ := 0
+// judgedEffects is what a replay proves of what both sides write. A pending
+// interaction is held against nobody, and one that was not sent wrote nothing:
+// neither proves anything.
+func judgedEffects(r verify.Report, e api.Effects) (verdict, summary string) {
+	wrote, differ := 0, 0
 	for _, i := range r.Interactions {
+		if i.Verdict == verify.Evidence && verify.Writes(i) {
+			wrote++
+		}
 		if len(i.Effects) > 0 && !i.Pending {
 			differ++
 		}
 	}
-	if r.Verdict == verify.Fail {
-		return fmt.Sprintf("on the pair %d of %d interactions do not hold, and %d left different rows", r.Failed, len(r.Interactions), differ)
+	switch {
+	case r.Verdict == verify.Insufficient:
+		return r.Verdict, r.Lacks()
+	case r.Verdict == verify.Fail:
+		return r.Verdict, fmt.Sprintf("on the pair %d of %d interactions do not hold, and %d left different rows", r.Failed, len(r.Interactions), differ)
+	case wrote == 0:
+		return verify.Insufficient, fmt.Sprintf("none of %d interactions wrote and was held against the sides: %s", len(r.Interactions), aside(r))
+	case r.Pending+r.NotExercised > 0:
+		return r.Verdict, fmt.Sprintf("both sides of the pair wrote the same in %d of %d interactions, and %s; %d rows of %d tables were compared", r.Passed, len(r.Interactions), aside(r), e.Sum(), len(e.Rows))
 	}
-	return fmt.Sprintf("both sides of the pair wrote the same %d rows of %d tables in %d interactions", e.Sum(), len(e.Rows), r.Passed)
+	return r.Verdict, fmt.Sprintf("both sides of the pair wrote the same %d rows of %d tables in %d interactions", e.Sum(), len(e.Rows), r.Passed)
+}
+
+// aside counts the interactions that prove nothing.
+func aside(r verify.Report) string {
+	return fmt.Sprintf("%d are pending, %d were not exercised", r.Pending, r.NotExercised)
 }

@@ -35,7 +35,8 @@ func gatesOf(r route.Route, data bool) []string {
 	return gates
 }
 
-// findings asks gates. routeID names the route for gates that are per route.
+// findings asks gates. routeID names the route for gates that are per route. Where
+// writes are to move, what an isolated store ends otherwise is told as well.
 func (c *Control) findings(ctx context.Context, p *config.Capability, routeID string, gates []string) []api.Finding {
 	var all []api.Finding
 	for _, gate := range gates {
@@ -43,14 +44,22 @@ func (c *Control) findings(ctx context.Context, p *config.Capability, routeID st
 		if gate == "shadow" {
 			f.Route = routeID
 		}
-		if !f.Open() {
-			if w, ok := p.Waiver(gate, time.Now()); ok {
-				f = waived(f, gate, w)
-			}
-		}
-		all = append(all, f)
+		all = append(all, orWaived(p, f))
+	}
+	if slices.Contains(gates, "contract") && c.writes(routeID) { // which has first forgotten what was about another build
+		all = append(all, c.isolatedFindings(p, routeID)...)
 	}
 	return all
+}
+
+// orWaived is a finding, or the waiver of its gate where that is closed.
+func orWaived(p *config.Capability, f api.Finding) api.Finding {
+	if !f.Open() {
+		if w, ok := p.Waiver(f.Gate, time.Now()); ok {
+			return waived(f, f.Gate, w)
+		}
+	}
+	return f
 }
 
 // waived is a closed gate, or the part of it that was closed, opened by a waiver.

@@ -21,10 +21,11 @@ type identities struct {
 }
 
 type identity struct {
-	at     time.Time
-	of     string // names the contract as it was
-	routes map[string]contract.Identifiers
-	named  string // digest of the places that rules call so; "" where there are none
+	at      time.Time
+	looking bool   // somebody looks whether the contract has changed
+	of      string // names the contract as it was; "" before the first look
+	routes  map[string]contract.Identifiers
+	named   string // digest of the places that rules call so; "" where there are none
 }
 
 // identifiers returns where a route's answers and requests hold identifiers that
@@ -33,6 +34,9 @@ func (c *Control) identifiers(capability, routeID string) contract.Identifiers {
 	return c.identity(capability).routes[routeID]
 }
 
+// identity is asked on the way of requests as well: of many that ask at once, one
+// looks at the file, and the others go by what was known. Only the first look is
+// waited for.
 func (c *Control) identity(capability string) identity {
 	path := ""
 	if cfg := c.config(); cfg != nil {
@@ -44,26 +48,42 @@ func (c *Control) identity(capability string) identity {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	have, known := k.known[capability]
-	if known && time.Since(have.at) < identifiersAge {
+	if known && (have.looking || time.Since(have.at) < identifiersAge) {
 		return have
 	}
 	if k.known == nil {
 		k.known = map[string]identity{}
 	}
-	have.at = time.Now()
+	if !known {
+		have = have.renewed(path)
+		k.known[capability] = have
+		return have
+	}
+	have.looking = true
+	k.known[capability] = have
+	k.mu.Unlock()
+	have = have.renewed(path)
+	k.mu.Lock()
+	k.known[capability] = have
+	return have
+}
+
+// renewed is what the contract says now.
+func (i identity) renewed(path string) identity {
 	digest, err := "", error(nil)
 	if path != "" {
 		// What does not exist, or cannot be read, the contract gate tells.
 		digest, err = ContractDigest(path)
 	}
-	if of := path + " " + digest; !known || of != have.of {
-		have = identity{at: have.at, of: of}
+	i.looking = false
+	if of := path + " " + digest; of != i.of {
+		i = identity{of: of}
 		if path != "" && err == nil {
-			have.read(path)
+			i.read(path)
 		}
 	}
-	k.known[capability] = have
-	return have
+	i.at = time.Now()
+	return i
 }
 
 func (i *identity) read(path string) {

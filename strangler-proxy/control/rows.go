@@ -30,7 +30,7 @@ type stores struct {
 type store struct {
 	mu     sync.Mutex // a look at a time, and none after it was closed
 	mirror *pair.Mirror
-	clean  *tape.Redactor
+	clean  func() *tape.Redactor
 
 	dsn, plan string
 	err       error
@@ -55,7 +55,7 @@ func (c *Control) rows(capability string) (shadow.Rows, error) {
 	if have != nil {
 		c.letGo(have)
 	}
-	have = &store{dsn: p.Isolated.Database, plan: p.Data.Digest(), tried: time.Now(), clean: tape.NewRedactor([]byte(c.token), cfg.Redact)}
+	have = &store{dsn: p.Isolated.Database, plan: p.Data.Digest(), tried: time.Now(), clean: c.redactor}
 	ctx, cancel := context.WithTimeout(c.ctx, storeWait)
 	defer cancel()
 	have.mirror, have.err = pair.OpenMirror(ctx, p.Data, cfg.Monolith.Database, have.dsn)
@@ -222,7 +222,8 @@ func (s *store) shown(column, value string) string {
 	if column == "" && value != "" && value != "deleted" {
 		return "a row"
 	}
-	if value = s.clean.Value(column, value); len(value) > longestShown {
+	clean := s.clean()
+	if value = clean.Value(column, clean.Text(value)); len(value) > longestShown {
 		value = fmt.Sprintf("%.*s… (%d bytes)", longestShown, value, len(value))
 	}
 	return value

@@ -90,6 +90,11 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 		f.Text = agree + "; " + stillAsked(missing, remaining)
 		return f
 	}
+	silent := n.Reasons[shadow.Unreachable] + n.Reasons[shadow.TimedOut]
+	if float64(silent) > silentMost*float64(n.Compared+silent) {
+		f.Text, f.Command = fmt.Sprintf("%s, but %s", agree, silentText(n, silent)), "strangler shadow status "+capability
+		return f
+	}
 	slow := latencyText(n.Latency, judged.Slower)
 	verdict, _ := n.Latency.Judge(judged.Slower)
 	if judged.Latency == config.LatencyGate {
@@ -107,10 +112,40 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 	if n.Fleeting > 0 {
 		f.Text += fmt.Sprintf("; %d of them differed at first and agreed when both sides were asked again", n.Fleeting)
 	}
+	if silent > 0 {
+		f.Text += "; " + silentText(n, silent)
+	}
 	if judged.Latency == config.LatencyWarn && verdict == shadow.Slower {
 		f.Text += "; " + slow
 	}
 	return f
+}
+
+// silentMost is the share of the mirrored requests that may get no answer: what
+// gives none cannot be compared, and a service that hangs up now and then would
+// seem to agree each time.
+const silentMost = 0.01
+
+func silentText(n shadow.Count, silent int64) string {
+	return fmt.Sprintf("%d of %d mirrored requests got no answer", silent, n.Compared+silent)
+}
+
+// isolatedFindings say which writes, of a route or of the whole capability, an
+// isolated store ends otherwise than the monolith, in ways that nobody allows.
+// Nothing is asked of what agrees, or was not mirrored: a store of its own is no
+// duty.
+func (c *Control) isolatedFindings(p *config.Capability, routeID string) []api.Finding {
+	var all []api.Finding
+	for _, n := range c.shadow.Counts() {
+		if n.Capability != p.Name || n.Direction != shadow.Isolated || n.Mismatched == 0 || routeID != "" && n.Route != routeID {
+			continue
+		}
+		all = append(all, orWaived(p, api.Finding{
+			Gate: "shadow", Route: n.Route, Verdict: api.Fail, Command: "strangler shadow differences " + p.Name,
+			Text: fmt.Sprintf("%d of %d writes agree on the isolated store; the others differ in %d ways that nobody allows", n.Compared-n.Mismatched, n.Compared, unexplained(n)),
+		}))
+	}
+	return all
 }
 
 // unexplained counts the differences that nobody allows.

@@ -29,7 +29,7 @@ func (c *Control) newShadow(cfg *config.Config, frozen bool) *shadow.Shadow {
 		Synced: func(capability string, from change.Side) time.Time { return c.engine.Synced(capability, from) },
 		Judged: c.judged, Follows: c.follows, Identifiers: c.identifiers, Rows: c.rows,
 		Redact: func(e tape.Exchange) tape.Exchange {
-			return tape.NewRedactor([]byte(c.token), c.config().Redact).Redact(e)
+			return c.redactor().Redact(e)
 		},
 		Failed: func(err error) { c.o.Log.Error("the shadow", "error", err) },
 		Panicked: func(reason any, stack []byte) {
@@ -75,6 +75,11 @@ func (c *Control) retire(capability string, retired bool) {
 	if changed {
 		c.obey(cfg)
 	}
+}
+
+// redactor takes out what the file calls a secret now.
+func (c *Control) redactor() *tape.Redactor {
+	return tape.NewRedactor([]byte(c.token), c.config().Redact)
 }
 
 // judged returns how a route's mirrored answers are judged.

@@ -146,7 +146,41 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 			return finding{verdict: verdict}
 		}
 	}
+	if verdict := s.overtaken(x, leader, owner, both, by, span); verdict != Mismatch {
+		return finding{verdict: verdict}
+	}
 	return finding{verdict: Mismatch, differences: found, expected: both.monolith, actual: both.service}
+}
+
+// overtakes are how long a commit is waited for that the follower may have had
+// before it could be seen at the leader: there it is in the log first, and seen
+// once whoever committed it is given the processor again.
+var overtakes = [...]time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 150 * time.Millisecond}
+
+// overtaken asks the leader again whether it comes to say what the follower has
+// said, and returns what the two amount to then. That it says something else by
+// then excuses nothing.
+func (s *Shadow) overtaken(x *proxy.Exchange, leader *upstream.Backend, owner change.Side, both sides, by terms, span *trace.Span) Verdict {
+	if s.o.Synced(x.Route.Capability, owner).IsZero() {
+		return Mismatch // no data follows
+	}
+	for _, pause := range overtakes {
+		if !s.pause(pause) {
+			break
+		}
+		later, _, err := s.ask(leader, x, span)
+		if err != nil {
+			break
+		}
+		now := sides{later, both.service}
+		if owner == change.Service {
+			now = sides{both.monolith, later}
+		}
+		if verdict, _ := by.differ(now, false); verdict != Mismatch {
+			return verdict
+		}
+	}
+	return Mismatch
 }
 
 // stood reports whether the side that answered the client says the same again.
