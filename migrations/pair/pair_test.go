@@ -142,7 +142,7 @@ func TestWhatBothSidesWriteIsComparedThroughTheMappingModuloGeneratedIDs(t *test
 		"a number that is a key there":  {"INSERT INTO pay (inv_id, pieces) VALUES (3, 3)", "INSERT INTO payments (invoice_id, pieces) VALUES (71, 71)", "pieces: the monolith wrote 3, the service 71"},
 		"one in a document":             {`INSERT INTO pay (inv_id, body) VALUES (3, '{"orderId":3,"pieces":3}')`, `INSERT INTO payments (invoice_id, answer) VALUES (71, '{"orderId":71,"pieces":71}')`, "answer: the monolith wrote"},
 		"another table's key":           {`INSERT INTO pay (inv_id, body) VALUES (3, '{"payment":3}')`, `INSERT INTO payments (invoice_id, answer) VALUES (71, '{"payment":71}')`, "answer: the monolith wrote"},
-		"a row less":                    {"INSERT INTO inv (no, amount) VALUES ('x', 1)", "SELECT 1", " number=x cents=100"},
+		"a row less":                    {"INSERT INTO inv (no, amount) VALUES ('x', 1)", "SELECT 1", "only the monolith wrote it: id="},
 		"a row less of several words":   {"INSERT INTO inv (no, amount) VALUES ('x y', 1)", "SELECT 1", `number="x y" cents=100`},
 		"a row more":                    {"SELECT 1", "INSERT INTO payments (invoice_id) VALUES (1)", "only the service wrote it"},
 		"a day later":                   {"UPDATE inv SET created = '2026-06-01 10:00:00' WHERE id = 1", "UPDATE invoices SET made = '2026-06-02 10:00:00' WHERE id = 1", "made: the monolith wrote 2026-06-01 10:00:00"},
