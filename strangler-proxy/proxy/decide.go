@@ -52,11 +52,14 @@ type capability struct {
 	fresh *fresh
 }
 
+// everything is the target of a request that is about the whole monolith.
+const everything = "*"
+
 // find canonicalises the path and looks up its route.
 func (f *flight) find() error {
-	if f.asked.target == "*" && f.asked.method == http.MethodOptions {
-		f.path, f.with = "*", "*" // which is about the whole monolith
-		return nil
+	if f.asked.target == everything && f.asked.method == http.MethodOptions {
+		f.path, f.with = everything, everything
+		return f.undisguised()
 	}
 	path, err := route.Canonical(f.asked.target)
 	if err != nil {

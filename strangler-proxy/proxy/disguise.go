@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"stranglerfig/strangler-proxy/http1"
@@ -24,37 +25,58 @@ type disguisedError struct{ reason, text string }
 
 func (e *disguisedError) Error() string { return e.text }
 
+// mostDisguises is how many other methods a request may name, and how many other
+// targets. Each is looked up, which many of them could make costly; nobody has
+// use for more.
+const mostDisguises = 8
+
 // undisguised refuses a request whose owner may take it for one of another
-// method or path, where that one would have another owner.
+// method or path, or of both, where that one would have another owner.
 func (f *flight) undisguised() error {
-	methods, targets := f.disguises()
-	if err := f.plainly(methods, "the method"); err != nil {
-		return err
+	d := f.disguises()
+	switch {
+	case f.obeyed.Table.Len() == 0:
+		return nil
+	case len(d.methods) > mostDisguises:
+		return &disguisedError{"method-override", fmt.Sprintf("it names more than %d other methods", mostDisguises)}
+	case len(d.targets) > mostDisguises:
+		return &disguisedError{"path-override", fmt.Sprintf("its fields name more than %d other paths", mostDisguises)}
 	}
+	var hidden []string
 	if f.mayHideMethod() {
-		if err := f.plainly(f.obeyed.Table.Writing(), "the method that the body may name"); err != nil {
+		hidden = f.obeyed.Table.Writing()
+	}
+	if q := f.question(); f.path != everything {
+		if err := f.plainly(q, d.methods, hidden); err != nil {
 			return err
 		}
 	}
-	for _, target := range targets {
-		if err := f.notElsewhere(target); err != nil {
+	for _, target := range d.targets {
+		q, err := f.notElsewhere(target)
+		if err == nil {
+			err = f.plainly(q, d.methods, hidden)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// plainly refuses a request that could be read as one of other methods, where
-// those have another owner.
-func (f *flight) plainly(methods []string, said string) error {
-	for _, method := range methods {
-		q := f.question()
+// plainly refuses a request that could be read as one of other methods, those
+// that it names and those that its body may, where these have another owner.
+func (f *flight) plainly(q route.Request, named, hidden []string) error {
+	for i, method := range slices.Concat(named, hidden) {
 		q.Method = method
 		other, err := f.obeyed.Table.Lookup(q)
 		if err != nil {
 			return err
 		}
 		if other != nil && !route.Alike(f.route, f.asked.method, other, method) {
+			said := "the method"
+			if i >= len(named) {
+				said = "the method that the body may name"
+			}
 			return &disguisedError{"method-override", fmt.Sprintf("%s could be read as %s, which is route %q", said, method, other.ID)}
 		}
 	}
@@ -62,8 +84,8 @@ func (f *flight) plainly(methods []string, said string) error {
 }
 
 // notElsewhere refuses a request that could be read as one for another target,
-// where that has another owner.
-func (f *flight) notElsewhere(target string) error {
+// where that has another owner; otherwise it returns that request.
+func (f *flight) notElsewhere(target string) (route.Request, error) {
 	q := f.question()
 	path, query, _ := strings.Cut(target, "?")
 	path, err := route.Canonical(path)
@@ -77,13 +99,13 @@ func (f *flight) notElsewhere(target string) error {
 	}
 	switch {
 	case err != nil:
-		return &disguisedError{"path-override", "a field names another path: " + err.Error()}
+		return q, &disguisedError{"path-override", "a field names another path: " + err.Error()}
 	case route.Alike(f.route, f.asked.method, other, f.asked.method):
-		return nil
+		return q, nil
 	case other == nil:
-		return &disguisedError{"path-override", fmt.Sprintf("a field names another path, %s, which meets no route", q.Path)}
+		return q, &disguisedError{"path-override", fmt.Sprintf("a field names another path, %s, which meets no route", q.Path)}
 	}
-	return &disguisedError{"path-override", fmt.Sprintf("a field names another path, which is route %q", other.ID)}
+	return q, &disguisedError{"path-override", fmt.Sprintf("a field names another path, which is route %q", other.ID)}
 }
 
 // isPost reports whether a server may take the request for a POST: some read
@@ -103,15 +125,12 @@ func (f *flight) mayHideMethod() bool {
 	return m[f.obeyed.Monolith].BodyMethod || f.route != nil && m[f.obeyed.Capabilities[f.route.Capability].Service].BodyMethod
 }
 
-// disguises lists the methods and the targets that a request may be taken for
-// besides its own.
-func (f *flight) disguises() (methods, targets []string) {
-	add := func(value string) {
-		if method := strings.ToUpper(strings.TrimSpace(value)); method != "" && method != f.asked.method {
-			methods = append(methods, method)
-		}
-	}
-	add(f.asked.method) // as it is read by those who turn it into capitals
+// disguises are the methods and the targets that a request may be taken for
+// besides its own, each of them once; of too many, one more than may be.
+type disguises struct{ methods, targets []string }
+
+func (f *flight) disguises() (d disguises) {
+	d.method(f.asked.method, f.asked.method) // as it is read by those who turn it into capitals
 	fields := f.asked.fields.All()
 	for i := range fields.Fields() {
 		name, value := fields.Field(i)
@@ -120,26 +139,51 @@ func (f *flight) disguises() (methods, targets []string) {
 		}
 		for _, field := range methodFields {
 			if http1.SpellsLike(name, field) {
-				add(value)
+				for one := range strings.SplitSeq(value, ",") { // of which Express takes the first
+					d.method(one, f.asked.method)
+				}
 			}
 		}
 		for _, field := range pathFields {
 			if http1.SpellsLike(name, field) && strings.TrimSpace(value) != "" {
-				targets = append(targets, targetOf(strings.TrimSpace(value)))
+				addOnce(&d.targets, targetOf(strings.TrimSpace(value)))
 			}
 		}
 	}
-	if f.asked.query != "" && f.isPost() {
-		for pair := range strings.FieldsFuncSeq(f.asked.query, func(c rune) bool { return c == '&' || c == ';' }) {
-			name, value, _ := strings.Cut(pair, "=")
-			if route.MayName(name, "_method") {
-				if value, err := url.QueryUnescape(value); err == nil {
-					add(value)
-				}
+	if f.isPost() {
+		d.parameters(f.asked.query, f.asked.method)
+		for _, target := range d.targets {
+			_, query, _ := strings.Cut(target, "?")
+			d.parameters(query, f.asked.method)
+		}
+	}
+	return d
+}
+
+// parameters adds the methods that a query names.
+func (d *disguises) parameters(query, own string) {
+	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, value, _ := strings.Cut(pair, "=")
+		if route.MayName(name, "_method") {
+			if value, err := url.QueryUnescape(value); err == nil {
+				d.method(value, own)
 			}
 		}
 	}
-	return methods, targets
+}
+
+// method adds a method, unless it is the request's own.
+func (d *disguises) method(named, own string) {
+	if method := strings.ToUpper(strings.TrimSpace(named)); method != "" && method != own {
+		addOnce(&d.methods, method)
+	}
+}
+
+// addOnce adds a text to a list that has neither it nor too many.
+func addOnce(to *[]string, text string) {
+	if len(*to) <= mostDisguises && !slices.Contains(*to, text) {
+		*to = append(*to, text)
+	}
 }
 
 // targetOf returns what a field says of a target, a URL or a path, from the path

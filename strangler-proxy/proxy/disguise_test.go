@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ func TestNoMethodSlipsPastItsOwnerInDisguise(t *testing.T) {
 			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "DELETE"}, ""},
 			{"POST", "/invoices/7", []string{"X_HTTP_Method_Override", "DELETE"}, ""},
 			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "PUT", "X-HTTP-Method-Override", "DELETE"}, ""},
+			{"POST", "/invoices/7", []string{"X-HTTP-Method-Override", "DELETE, PUT"}, ""}, // Express takes the first
 			{"POST", "/invoices/7", []string{"X-HTTP-Method", " delete "}, ""},
 			{"POST", "/invoices/7", []string{"X-Method-Override", "DELETE"}, ""},
 			{"GET", "/invoices/7", []string{"X-Method-Override", "DELETE"}, ""}, // which has the same owner, but writes
@@ -88,6 +90,76 @@ func TestNoPathSlipsPastItsOwnerInAField(t *testing.T) {
 		before := w.refusals("path-override")
 		got := w.ask("GET", row.path, "", row.field, row.value)
 		if refused := got.StatusCode == http.StatusBadRequest; got.by() != row.want || refused != (row.want == "") || refused != (w.refusals("path-override") == before+1) {
+			t.Errorf("%+v: %d by %q: %s", row, got.StatusCode, got.by(), got.body)
+		}
+	}
+}
+
+// TestNoMethodSlipsPastItsOwnerOnAnotherPath where a request names both.
+func TestNoMethodSlipsPastItsOwnerOnAnotherPath(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot.Manners = map[*upstream.Backend]proxy.Manners{w.snapshot.Monolith: {BodyMethod: true}}
+	w.obey("DELETE /notes/{id}=service", "GET /invoices=service")
+	for _, row := range []struct {
+		method, path, body string
+		header             []string
+		want               string // who answers; "" for a refusal
+	}{
+		{"GET", "/", "", []string{"X-Original-URL", "/notes/7"}, "monolith"},
+		{"GET", "/", "", []string{"X-Original-URL", "/notes/7", "X-HTTP-Method-Override", "DELETE"}, ""},
+		{"GET", "/", "", []string{"X-Original-URL", "/notes/7", "X-HTTP-Method-Override", "PUT"}, "monolith"},
+		{"POST", "/?_method=delete", "", []string{"X-Rewrite-URL", "/notes/7"}, ""},
+		{"POST", "/", "", []string{"X-Rewrite-URL", "/notes/7?_method=delete"}, ""},
+		{"GET", "/", "", []string{"X-Rewrite-URL", "/notes/7?_method=delete"}, "monolith"}, // nobody looks there for GET
+		{"POST", "/", "_method=delete", []string{"X-Original-URL", "/notes/7"}, ""},
+		{"POST", "/", "_method=delete", []string{"X-Original-URL", "/other"}, "monolith"},
+	} {
+		got := w.ask(row.method, row.path, row.body, row.header...)
+		if got.by() != row.want || (row.want == "") != (got.StatusCode == http.StatusBadRequest) {
+			t.Errorf("%+v: %d by %q: %s", row, got.StatusCode, got.by(), got.body)
+		}
+	}
+	const everything = "OPTIONS * HTTP/1.1\r\nHost: shop\r\nX-HTTP-Method-Override: %s\r\nX-Original-URL: %s\r\n\r\n"
+	for _, row := range []struct {
+		method, path string
+		refused      bool
+	}{{"DELETE", "/notes/7", true}, {"GET", "/invoices", true}, {"DELETE", "/other", false}, {"DELETE", "", false}} {
+		if got := w.raw(fmt.Sprintf(everything, row.method, row.path)); (got.StatusCode == http.StatusBadRequest) != row.refused {
+			t.Errorf("OPTIONS * for %+v: %d", row, got.StatusCode)
+		}
+	}
+}
+
+// TestARequestNamesFewOtherMethodsAndPaths since each of them is looked up: many
+// of them are refused, and the same one several times is one.
+func TestARequestNamesFewOtherMethodsAndPaths(t *testing.T) {
+	w := newWorld(t)
+	w.obey("GET /invoices=service")
+	for _, row := range []struct {
+		methods, paths int
+		same           bool
+		reason         string // of the refusal
+	}{
+		{8, 8, false, ""},
+		{9, 0, false, "method-override"},
+		{0, 9, false, "path-override"},
+		{200, 50, true, ""},
+	} {
+		query, header := "", []string{}
+		for i := range row.methods {
+			query += "&_method=M"
+			if !row.same {
+				query += fmt.Sprint(i)
+			}
+		}
+		for i := range row.paths {
+			if row.same {
+				i = 0
+			}
+			header = append(header, "X-Original-URL", fmt.Sprintf("/other/%d", i))
+		}
+		got := w.ask("POST", "/?"+query, "", header...)
+		if (row.reason != "") != (got.StatusCode == http.StatusBadRequest) || row.reason != "" && w.refusals(row.reason) != 1 {
 			t.Errorf("%+v: %d by %q: %s", row, got.StatusCode, got.by(), got.body)
 		}
 	}

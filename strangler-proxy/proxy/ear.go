@@ -168,11 +168,15 @@ func (c *conn) sendRest(e *ear, to sink, framed bool) error {
 	limit := c.proxy.o.Limits.BodyTimeout
 	var out []byte
 	for used := len(c.in.unread()); !c.body.done; {
-		if c.spliceable(to) {
-			if err := c.spliceBody(e, to); err != nil {
+		if to, ok := to.(mover); ok && c.spliceable() {
+			err := c.spliceBody(e, to)
+			if err == nil {
+				continue
+			}
+			if err != errNothingCame {
 				return err
 			}
-			continue
+			used = 0 // the buffer is empty
 		}
 		if used == 0 {
 			if err := c.readBody(e, limit); err != nil {
@@ -226,47 +230,39 @@ func slowOrGone(err error) error {
 	return errGone
 }
 
-const (
-	spliceFrom = 64 << 10  // bytes left, from where the kernel moves them itself
-	spliceLot  = 128 << 10 // bytes between two looks at the clock
-	spliceRest = 4 << 10   // bytes at a body's end that the kernel does not move by itself
-)
-
-// spliceable reports whether the kernel can move the rest of the body by
-// itself.
-func (c *conn) spliceable(to sink) bool {
-	if c.body.chunked || c.tcp == nil || c.wantBody != nil || len(c.in.unread()) > 0 || c.body.left < spliceFrom {
-		return false
-	}
-	_, ok := to.(io.ReaderFrom)
-	return ok
+// spliceable reports whether the kernel can move the rest of the body.
+func (c *conn) spliceable() bool {
+	return !c.body.chunked && c.tcp != nil && c.wantBody == nil && len(c.in.unread()) == 0 && c.body.left >= spliceFrom
 }
 
 // spliceBody moves a lot of the body from socket to socket, but never its end: a
 // backend that has all of it may answer before this goroutine hears that it has,
 // and the body would be taken for one that the client is still sending.
-func (c *conn) spliceBody(e *ear, to sink) error {
-	by := time.Now().Add(c.proxy.o.Limits.BodyTimeout)
-	if err := e.deadline(c.client.SetReadDeadline, by); err != nil {
+func (c *conn) spliceBody(e *ear, to mover) error {
+	now := time.Now()
+	takeBy := now.Add(c.proxy.o.Limits.BodyTimeout)
+	if err := e.deadline(c.client.SetReadDeadline, now.Add(c.proxy.spliceWait())); err != nil {
 		return err
 	}
-	if err := e.deadline(to.SetWriteDeadline, by); err != nil {
+	if err := e.deadline(to.SetWriteDeadline, takeBy); err != nil {
 		return err
 	}
 	lot := io.LimitedReader{R: c.tcp, N: min(c.body.left-spliceRest, spliceLot)}
-	n, err := to.(io.ReaderFrom).ReadFrom(&lot)
+	n, err := to.ReadFrom(&lot)
 	c.body.left -= n
 	switch {
 	case err == nil && n == 0:
 		return &clientFault{errGone}
 	case err == nil:
 		return nil
-	case e.stop.Load(), !reads(err, to):
+	case e.stop.Load(), !reads(err, to.TCP(), takeBy):
 		return err
-	case n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
-		return nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return &clientFault{errGone}
+	case n == 0:
+		return errNothingCame
 	}
-	return &clientFault{slowOrGone(err)}
+	return nil
 }
 
 // watch waits for the client to go away. What it sends meanwhile is its next

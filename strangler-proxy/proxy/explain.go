@@ -35,7 +35,7 @@ func (p *Proxy) Explain(r *http.Request) Explanation {
 		return Explanation{Path: f.path, Refused: err.Error()}
 	}
 	e := Explanation{Path: f.path}
-	if f.path != "*" {
+	if f.path != everything {
 		_, e.Passed, _ = f.obeyed.Table.Explain(f.question())
 	}
 	e.Decision, e.URL = route.Decide(nil, r.Method, route.Client{}, route.Capability{}), f.obeyed.Monolith.URL.String()

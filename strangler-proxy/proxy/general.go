@@ -69,7 +69,7 @@ func inquire(r *http.Request) asked {
 
 // rawPath returns the path as it was sent.
 func rawPath(r *http.Request) string {
-	if strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == "*" {
+	if strings.HasPrefix(r.RequestURI, "/") || r.RequestURI == everything {
 		path, _, _ := strings.Cut(r.RequestURI, "?")
 		return path
 	}

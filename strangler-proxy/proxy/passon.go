@@ -6,10 +6,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"stranglerfig/strangler-proxy/http1"
-	"stranglerfig/strangler-proxy/socket"
 )
 
 // passOn writes the answer that was read to the client, its body as it comes.
@@ -47,10 +45,11 @@ func (c *conn) passBody(a *body, framed bool) error {
 		if a.done {
 			return nil
 		}
-		var err error
+		err := errNothingCame
 		if c.splicesBack(a) {
-			err = c.spliceBack(a, idle)
-		} else {
+			err = c.spliceBack(a)
+		}
+		if err == errNothingCame {
 			if a.left > bufferSize {
 				c.back.widen()
 			}
@@ -127,19 +126,11 @@ func (c *conn) splicesBack(a *body) bool {
 	return !a.chunked && !a.open && c.tcp != nil && c.wantAnswer == nil && a.left >= spliceFrom && c.up.TCP() != nil
 }
 
-// spliceBack moves a lot of the answer from socket to socket, and begins to
-// listen to the client when the backend takes a while.
-func (c *conn) spliceBack(a *body, idle time.Duration) error {
+// spliceBack moves a lot of the answer from socket to socket.
+func (c *conn) spliceBack(a *body) error {
 	c.look()
 	c.mayWrite()
-	by := time.Time{}
-	switch {
-	case c.ear == nil:
-		by = c.at.Add(watchAfter)
-	case idle > 0:
-		by = c.at.Add(idle)
-	}
-	c.up.SetReadDeadline(by)
+	c.up.SetReadDeadline(c.at.Add(c.proxy.spliceWait()))
 	lot := io.LimitedReader{R: c.up.TCP(), N: min(a.left, spliceLot)}
 	n, err := c.tcp.ReadFrom(&lot)
 	a.left -= n
@@ -150,25 +141,14 @@ func (c *conn) spliceBack(a *body, idle time.Duration) error {
 		return io.ErrUnexpectedEOF
 	case err == nil:
 		return nil
-	case c.left() != nil, c.takesNothing(err):
+	case c.left() != nil, !reads(err, c.tcp, c.writeBy):
 		return &clientFault{errGone}
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
-	case c.ear == nil:
-		up := c.up
-		c.listen(nil, false, func() { up.Close() })
-		return nil
-	case n > 0:
-		return nil
+	case n == 0:
+		return errNothingCame
 	}
-	return answerError(err)
-}
-
-// takesNothing reports whether an answer could not be moved on because of the
-// client: it has gone, or its time to take something is over.
-func (c *conn) takesNothing(err error) bool {
-	room, broken := socket.Takes(c.tcp)
-	return broken || !room && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(c.writeBy)
+	return nil
 }
 
 // appendAnswer puts the head of the answer together as the client gets it.

@@ -98,3 +98,23 @@ func reset(out http.ResponseWriter) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestALongAnswerMayPauseForLongerThanItsClientMayStandStill although the kernel
+// moves it: the client is not to blame, and nothing is left out.
+func TestALongAnswerMayPauseForLongerThanItsClientMayStandStill(t *testing.T) {
+	const still, piece = 150 * time.Millisecond, 256 << 10
+	w := newWorld(t, func(o *proxy.Options) { o.Limits.BodyTimeout = still })
+	w.obey("GET /invoices=service")
+	sent := strings.Repeat("0123456789abcdef", 3*piece/16)
+	w.service.answers(func(out http.ResponseWriter, _ *http.Request) {
+		out.Header().Set("Content-Length", fmt.Sprint(len(sent)))
+		for left := sent; left != ""; left = left[piece:] {
+			io.WriteString(out, left[:piece])
+			http.NewResponseController(out).Flush()
+			late(3 * still)
+		}
+	})
+	if got := w.ask("GET", "/invoices", ""); got.body != sent {
+		t.Errorf("%d bytes of %d came", len(got.body), len(sent))
+	}
+}
