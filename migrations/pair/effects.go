@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/mapping"
@@ -129,9 +131,19 @@ func shown(t *mapping.Table, w written) string {
 	}
 	parts := make([]string, len(w.row))
 	for n, column := range t.Columns() {
-		parts[n] = column.To + "=" + w.row[n].String()
+		parts[n] = column.To + "=" + told(w.row[n].String())
 	}
 	return strings.Join(parts, " ")
+}
+
+// told is a value among others: in quotes, unless it is one word or a document, so
+// that what takes secrets out by their names sees where it ends.
+func told(value string) string {
+	var document any
+	if !strings.ContainsFunc(value, unicode.IsSpace) && !strings.Contains(value, `"`) || decode(value, &document) {
+		return value
+	}
+	return strconv.Quote(value)
 }
 
 // String is the difference on one line.

@@ -3,6 +3,7 @@ package pair
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,10 +13,10 @@ import (
 
 // ids are the keys of both sides that stand for each other.
 type ids struct {
-	keys  []map[string]change.Key // by table: the monolith's to the service's
-	text  map[string]map[string]bool
-	words map[string]bool // the last words of names that hold keys
-	older *ids            // what was learned before these; nil where nothing was
+	keys  []map[string]change.Key     // by table: the monolith's to the service's
+	text  map[string]map[string][]int // the tables in which one of the service's stands for one of the monolith's
+	words map[string][]int            // the last words of names that hold keys, and of which tables; nil for any
+	older *ids                        // what was learned before these; nil where nothing was
 }
 
 // keyWords end names of columns and members that hold keys, whatever the tables
@@ -23,32 +24,46 @@ type ids struct {
 var keyWords = []string{"id", "ids", "no", "nr", "number", "key", "ref", "reference", "code", "uuid"}
 
 // stand reports whether a key of the service's stands for one of the monolith's,
-// as texts.
-func (i *ids) stand(ours, theirs string) bool {
-	return i.text[ours][theirs] || i.older != nil && i.older.stand(ours, theirs)
+// as texts, in one of some tables; no tables are all of them.
+func (i *ids) stand(ours, theirs string, in []int) bool {
+	held := i.text[ours][theirs]
+	if in == nil && len(held) > 0 || slices.ContainsFunc(held, func(table int) bool { return slices.Contains(in, table) }) {
+		return true
+	}
+	return i.older != nil && i.older.stand(ours, theirs, in)
 }
 
 func newIDs(plan *mapping.Plan) *ids {
-	i := &ids{text: map[string]map[string]bool{}, words: map[string]bool{}}
-	for _, word := range keyWords {
-		i.words[word] = true
-	}
-	for _, t := range plan.Tables {
+	i := &ids{text: map[string]map[string][]int{}, words: map[string][]int{}}
+	for n, t := range plan.Tables {
 		i.keys = append(i.keys, map[string]change.Key{})
 		for _, table := range []string{t.To, t.From} {
-			i.words[lastWord(table)], i.words[strings.TrimSuffix(lastWord(table), "s")] = true, true
+			word := lastWord(table)
+			i.words[word] = append(i.words[word], n)
+			if one := strings.TrimSuffix(word, "s"); one != word {
+				i.words[one] = append(i.words[one], n)
+			}
 		}
+	}
+	for _, t := range plan.Tables {
 		for _, n := range t.TargetKey() {
-			i.words[lastWord(t.Columns()[n].To)], i.words[lastWord(t.Columns()[n].From)] = true, true
+			i.words[lastWord(t.Columns()[n].To)], i.words[lastWord(t.Columns()[n].From)] = nil, nil
 		}
+	}
+	for _, word := range keyWords {
+		i.words[word] = nil
 	}
 	return i
 }
 
-// refers reports whether a column or a member is called like one that holds keys:
-// a number elsewhere, such as an amount, must be the same on both sides, even if
-// it happens to be a key of something.
-func (i *ids) refers(name string) bool { return i.words[lastWord(name)] }
+// refers reports whether a column or a member is called like one that holds keys,
+// and two numbers in it stand for each other there: a number elsewhere, such as an
+// amount, must be the same on both sides, even if it happens to be a key of
+// something. What is called like a table holds that one's keys.
+func (i *ids) refers(name, ours, theirs string) bool {
+	in, holds := i.words[lastWord(name)]
+	return holds && i.stand(ours, theirs, in)
+}
 
 var wordEnds = regexp.MustCompile(`[^\pL\pN]+|(\p{Ll})(\p{Lu})`)
 
@@ -67,9 +82,11 @@ func (i *ids) learn(table int, ours, theirs change.Key) {
 	for n := range ours {
 		a, b := ours[n].String(), theirs[n].String()
 		if i.text[a] == nil {
-			i.text[a] = map[string]bool{}
+			i.text[a] = map[string][]int{}
 		}
-		i.text[a][b] = true
+		if !slices.Contains(i.text[a][b], table) {
+			i.text[a][b] = append(i.text[a][b], table)
+		}
 	}
 }
 
@@ -107,9 +124,9 @@ func (i *ids) alike(name, a, b string) bool {
 		return i.alikeJSON(name, x, y)
 	}
 	if number.MatchString(a) || number.MatchString(b) {
-		return i.refers(name) && i.stand(a, b)
+		return i.refers(name, a, b)
 	}
-	return near(a, b) || i.stand(a, b) || i.alikeText(a, b)
+	return near(a, b) || i.stand(a, b, nil) || i.alikeText(a, b)
 }
 
 var number = regexp.MustCompile(`^[+-]?[\d.]+([eE][+-]?\d+)?$`)
@@ -166,7 +183,7 @@ func (i *ids) alikeText(a, b string) bool {
 	ours, theirs := digits.FindAllString(a, -1), digits.FindAllString(b, -1)
 	for n := range ours {
 		x, y := strings.TrimLeft(ours[n], "0"), strings.TrimLeft(theirs[n], "0")
-		if ours[n] != theirs[n] && !i.stand(x, y) {
+		if ours[n] != theirs[n] && !i.stand(x, y, nil) {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"crypto/sha256"
 	"net/url"
 	"slices"
 	"strings"
@@ -35,6 +36,9 @@ const (
 	footprints  = 4096    // remembered
 	skewedMost  = 5_000   // things in one generation
 	bodyForUses = 4 << 10 // bytes of a body, at most, that is looked into for things
+	// longestThing is how many bytes of what clients call a thing are remembered; of
+	// a longer one it is a digest.
+	longestThing = 64
 )
 
 // things are what a write is about, by its route's wildcards and by what a
@@ -42,6 +46,10 @@ const (
 func (s *Shadow) things(x *proxy.Exchange) []string {
 	var all []string
 	add := func(value string) {
+		if len(value) > longestThing {
+			sum := sha256.Sum256([]byte(value))
+			value = string(sum[:])
+		}
 		if thing := x.Route.Capability + "\x00" + value; !slices.Contains(all, thing) {
 			all = append(all, thing)
 		}

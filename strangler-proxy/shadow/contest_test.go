@@ -3,6 +3,7 @@ package shadow_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // after the other, refuses what the monolith has accepted.
 func TestWritesAboutOneThingAtATimeAreNoDifference(t *testing.T) {
 	const ms = time.Millisecond
+	long := strings.Repeat("x", 4<<10)
 	type write struct {
 		thing      string
 		begin, end time.Duration
@@ -27,10 +29,12 @@ func TestWritesAboutOneThingAtATimeAreNoDifference(t *testing.T) {
 	}{
 		"alone":                           {[]write{{"7", 0, 5 * ms, true}}, 1, 0},
 		"beside one about something else": {[]write{{"7", 0, 5 * ms, true}, {"8", 1 * ms, 4 * ms, false}}, 1, 0},
-		"beside one about the same":       {[]write{{"7", 0, 5 * ms, true}, {"7", 4 * ms, 9 * ms, false}}, 0, 1},
-		"beside one that lasted longer":   {[]write{{"7", 2 * ms, 5 * ms, true}, {"7", 0, 9 * ms, false}}, 0, 1},
-		"after one":                       {[]write{{"7", 0, 5 * ms, false}, {"7", 6 * ms, 9 * ms, true}}, 1, 0},
-		"after one that ended otherwise":  {[]write{{"7", 0, 5 * ms, true}, {"7", 6 * ms, 9 * ms, true}}, 1, 1},
+		"beside one about the same, of a long name": {[]write{{long + "7", 0, 5 * ms, true}, {long + "7", 4 * ms, 9 * ms, false}}, 0, 1},
+		"beside one of another long name":           {[]write{{long + "7", 0, 5 * ms, true}, {long + "8", 1 * ms, 4 * ms, false}}, 1, 0},
+		"beside one about the same":                 {[]write{{"7", 0, 5 * ms, true}, {"7", 4 * ms, 9 * ms, false}}, 0, 1},
+		"beside one that lasted longer":             {[]write{{"7", 2 * ms, 5 * ms, true}, {"7", 0, 9 * ms, false}}, 0, 1},
+		"after one":                                 {[]write{{"7", 0, 5 * ms, false}, {"7", 6 * ms, 9 * ms, true}}, 1, 0},
+		"after one that ended otherwise":            {[]write{{"7", 0, 5 * ms, true}, {"7", 6 * ms, 9 * ms, true}}, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
