@@ -30,7 +30,7 @@ func (d *drops) Read(p []byte) (int, error) {
 // come, over whatever both sides speak. A backend that neither takes the body nor
 // answers is given up all the same.
 func TestATimeToAnswerCountsFromTheEndOfTheRequest(t *testing.T) {
-	const answer = 150 * time.Millisecond
+	const answer = 400 * time.Millisecond
 	over := make(chan struct{})
 	service := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hung" {
@@ -39,7 +39,7 @@ func TestATimeToAnswerCountsFromTheEndOfTheRequest(t *testing.T) {
 		}
 		n, _ := io.Copy(io.Discard, r.Body)
 		out.Header().Set("X-Answered-By", "service")
-		io.WriteString(out, "all of it"[:n])
+		io.WriteString(out, "whole"[:n])
 	}))
 	service.Config.Protocols = new(http.Protocols)
 	service.Config.Protocols.SetHTTP1(true)
@@ -62,9 +62,9 @@ func TestATimeToAnswerCountsFromTheEndOfTheRequest(t *testing.T) {
 		for _, client := range []http.RoundTripper{w.client.Transport, newer} {
 			w.client.Transport = client
 			slow := w.request("POST", "/invoices", "x")
-			slow.Body, slow.ContentLength = io.NopCloser(&drops{9, answer / 3}), 9
+			slow.Body, slow.ContentLength = io.NopCloser(&drops{4, answer / 3}), 4
 			got := w.do(slow)
-			if got.err != nil || got.StatusCode != 200 || got.body != "all of it" {
+			if got.err != nil || got.StatusCode != 200 || got.body != "whol" {
 				t.Fatalf("to %s: %+v, %v", protocol, got.Response, got.err)
 			}
 			endless := w.request("POST", "/hung", "x")

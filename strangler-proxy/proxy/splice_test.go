@@ -17,7 +17,7 @@ import (
 // not say which end has failed: a client that stops sending or taking, or goes,
 // speaks against no backend, and keeps none of its connections.
 func TestWhoStopsALongBodyIsToldApart(t *testing.T) {
-	const still, long, some = 200 * time.Millisecond, 64 << 20, 1 << 20
+	const still, long, some = 400 * time.Millisecond, 64 << 20, 1 << 20
 	for name, row := range map[string]struct {
 		method string
 		client func(*net.TCPConn)            // what it does when some of the body has come
@@ -102,17 +102,16 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // TestALongAnswerMayPauseForLongerThanItsClientMayStandStill although the kernel
 // moves it: the client is not to blame, and nothing is left out.
 func TestALongAnswerMayPauseForLongerThanItsClientMayStandStill(t *testing.T) {
-	const still, piece = 150 * time.Millisecond, 256 << 10
+	const still, half = 400 * time.Millisecond, 256 << 10
 	w := newWorld(t, func(o *proxy.Options) { o.Limits.BodyTimeout = still })
 	w.obey("GET /invoices=service")
-	sent := strings.Repeat("0123456789abcdef", 3*piece/16)
+	sent := strings.Repeat("0123456789abcdef", 2*half/16)
 	w.service.answers(func(out http.ResponseWriter, _ *http.Request) {
 		out.Header().Set("Content-Length", fmt.Sprint(len(sent)))
-		for left := sent; left != ""; left = left[piece:] {
-			io.WriteString(out, left[:piece])
-			http.NewResponseController(out).Flush()
-			late(3 * still)
-		}
+		io.WriteString(out, sent[:half])
+		http.NewResponseController(out).Flush()
+		late(2 * still)
+		io.WriteString(out, sent[half:])
 	})
 	if got := w.ask("GET", "/invoices", ""); got.body != sent {
 		t.Errorf("%d bytes of %d came", len(got.body), len(sent))

@@ -81,7 +81,7 @@ func TestTheMonolithsOwnNoiseRaisesNoAlarm(t *testing.T) {
 	const compared = 100
 	for range compared {
 		w.ask("GET", "/invoices")
-		w.until("GET /invoices", func(shadow.Count) bool { return w.shadow.Idle() })
+		w.idle()
 	}
 	c := w.until("GET /invoices", judged(compared+1))
 	if c.Mismatched != 0 || c.Noise < compared {

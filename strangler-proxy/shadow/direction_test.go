@@ -52,6 +52,7 @@ func TestNothingIsMirroredBackOnceTheMonolithDoesNotFollow(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	w.obey(func(c *proxy.Capability, _ []route.Route) { c.Reverse = 0 })
+	w.idle()
 	before := w.asked.Load()
 	w.ask("GET", "/invoices")
 	if w.asked.Load() != before || !w.shadow.Idle() {
@@ -152,6 +153,7 @@ func TestAWriteThatTheServiceAnswersGoesNowhereElse(t *testing.T) {
 	w.post("/invoices", `{}`)
 	w.ask("GET", "/invoices") // after which it would have been seen
 	w.until("GET /invoices", judged(1))
+	w.idle()
 	if w.isolatedAsked.Load() != 0 {
 		t.Error("the store was written to")
 	}

@@ -149,7 +149,7 @@ func TestBothSidesAreTimed(t *testing.T) {
 	answers(&w.service, func(out http.ResponseWriter, _ *http.Request) { late(out, 30*time.Millisecond) })
 	for range 20 {
 		w.ask("GET", "/invoices")
-		w.until("GET /invoices", func(shadow.Count) bool { return w.shadow.Idle() })
+		w.idle()
 	}
 	c := w.until("GET /invoices", judged(20))
 	if c.Latency.Pairs != 20 || c.Latency.Service.Quantile(0.5) < 30*time.Millisecond {

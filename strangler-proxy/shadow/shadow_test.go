@@ -224,6 +224,7 @@ func TestWritesAreNeverMirrored(t *testing.T) {
 	w.ask("POST", "/invoices")
 	w.ask("GET", "/invoices") // after which the others would have been seen
 	w.until("GET /invoices", judged(1))
+	w.idle()
 	x := &proxy.Exchange{Route: &route.Route{ID: "POST /search", Capability: "billing"}, Method: "POST", Path: "/search", Status: 200}
 	w.shadow.Observe(x) // whatever the proxy may think
 	if n := w.mirrored.Load(); n != 1 || len(w.shadow.Counts()) != 1 || !w.shadow.Idle() {

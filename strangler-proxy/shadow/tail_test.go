@@ -130,7 +130,7 @@ func TestARequestThatTheServiceNeverAnswersIsSlow(t *testing.T) {
 	answers(&w.service, func(http.ResponseWriter, *http.Request) { <-hang })
 	for range 8 {
 		w.ask("GET", "/invoices")
-		w.until("GET /invoices", func(shadow.Count) bool { return w.shadow.Idle() })
+		w.idle()
 	}
 	c := w.until("GET /invoices", func(c shadow.Count) bool { return c.Reasons[shadow.TimedOut] == 8 })
 	if c.Compared != 0 || c.Latency.Pairs != 8 || c.Latency.Service.Quantile(0.5) < patience {

@@ -263,6 +263,16 @@ func (w *world) until(id string, ok func(shadow.Count) bool) shadow.Count {
 	return shadow.Count{}
 }
 
+// idle waits until nothing is mirrored any more, which comes after the counts.
+func (w *world) idle() {
+	w.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !w.shadow.Idle(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			w.t.Fatal("something is mirrored for ever")
+		}
+	}
+}
+
 func judged(n int64) func(shadow.Count) bool {
 	return func(c shadow.Count) bool { return c.Compared+c.Incomparable+c.Dropped == n }
 }
