@@ -90,7 +90,7 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 		f.Text = agree + "; " + stillAsked(missing, remaining)
 		return f
 	}
-	silent := n.Reasons[shadow.Unreachable] + n.Reasons[shadow.TimedOut]
+	silent := n.Reasons[shadow.Unreachable] + n.Reasons[shadow.TimedOut] + n.Reasons[shadow.Longer]
 	if float64(silent) > silentMost*float64(n.Compared+silent) {
 		f.Text, f.Command = fmt.Sprintf("%s, but %s", agree, silentText(n, silent)), "strangler shadow status "+capability
 		return f
@@ -121,13 +121,13 @@ func (c *Control) judgeShadow(capability string, f api.Finding, n shadow.Count, 
 	return f
 }
 
-// silentMost is the share of the mirrored requests that may get no answer: what
-// gives none cannot be compared, and a service that hangs up now and then would
-// seem to agree each time.
+// silentMost is the share of the mirrored requests that may get no answer, or one
+// beyond what is kept where the monolith's was not: neither can be compared, and a
+// service that hangs up now and then would seem to agree each time.
 const silentMost = 0.01
 
 func silentText(n shadow.Count, silent int64) string {
-	return fmt.Sprintf("%d of %d mirrored requests got no answer", silent, n.Compared+silent)
+	return fmt.Sprintf("%d of %d mirrored requests got no answer, or far too long a one", silent, n.Compared+silent)
 }
 
 // isolatedFindings say which writes, of a route or of the whole capability, an

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"stranglerfig/contract-tests/sequential"
 	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/shadow"
 )
@@ -23,10 +24,22 @@ func TestAServiceThatHangsUpDoesNotAgree(t *testing.T) {
 	for c.count().Incomparable != 1 {
 		runtime.Gosched()
 	}
-	c.says(api.Missing, "8 of 8 mirrored answers agree, but 1 of 9 mirrored requests got no answer strangler shadow status billing")
+	c.says(api.Missing, "8 of 8 mirrored answers agree, but 1 of 9 mirrored requests got no answer, or far too long a one strangler shadow status billing")
 	s.breaks.Store(false)
 	c.compare(92)
 	c.says(api.Pass, "100 of 100 mirrored answers agree, which is enough; 1 of 101 mirrored requests got no answer")
+}
+
+func TestAServiceWhoseAnswersHaveNoEndDoesNotAgree(t *testing.T) {
+	c := newShop(t).start()
+	p, _ := c.config().Capability("billing")
+	n := shadow.Count{Compared: 98, Rule: sequential.Rule{P0: 0.5, P1: 0.25, Alpha: 0.05, PerClient: 1, PerShape: 1}, Test: sequential.Test{Weight: 98, Matches: 98}}
+	for longer, verdict := range map[int64]api.Verdict{0: api.Pass, 2: api.Missing} {
+		n.Reasons = map[shadow.Reason]int64{shadow.Longer: longer, shadow.TooLong: 50}
+		if f := c.judgeShadow("billing", api.Finding{Verdict: api.Missing}, n, p.Mirroring(shadowed)); f.Verdict != verdict {
+			t.Errorf("of %d: %+v", longer, f)
+		}
+	}
 }
 
 func TestWritesThatAnIsolatedStoreEndsOtherwiseAreANoToMovingThem(t *testing.T) {

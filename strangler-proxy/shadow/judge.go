@@ -37,8 +37,12 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	}
 	begun := time.Now()
 	got, took, err := s.ask(other, x, span)
-	if err != nil {
-		return unanswered(reasonOf(err), back, x.Took, time.Since(begun))
+	switch why := reasonOf(err); {
+	case err == nil:
+	case why == TooLong:
+		return incomparable(Longer) // what the client was answered is not
+	default:
+		return unanswered(why, back, x.Took, time.Since(begun))
 	}
 	if !back {
 		s.lags.note(max(time.Since(x.At)-took-x.Took, 1))

@@ -141,8 +141,8 @@ func TestWhatCannotBeComparedIsCountedAsSuch(t *testing.T) {
 		"unreachable: a service that breaks off": func(w *world) {
 			answers(&w.service, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		},
-		"too-long: an answer":                  func(w *world) { says(&w.monolith, strings.Repeat("x", 2<<10)) },
-		"too-long: an answer of the service's": func(w *world) { says(&w.service, `{"total": 1`+strings.Repeat(" ", 2<<10)+"}") },
+		"too-long: an answer":                func(w *world) { says(&w.monolith, strings.Repeat("x", 2<<10)) },
+		"longer: an answer of the service's": func(w *world) { says(&w.service, `{"total": 1`+strings.Repeat(" ", 2<<10)+"}") },
 		"stream: a stream of events": func(w *world) {
 			answers(&w.monolith, func(out http.ResponseWriter, _ *http.Request) { out.Header().Set("Content-Type", "text/event-stream") })
 		},

@@ -30,6 +30,7 @@ const (
 	InMotion    Reason = "state-skew"       // the data changed while the sides were asked, or is not the same on an isolated store
 	Behind      Reason = "not-followed"     // the data did not arrive on the other side in time
 	TooLong     Reason = "too-long"         // a body is longer than what is kept
+	Longer      Reason = "longer"           // that of the side that was asked is, and what the client was answered is not
 	Endless     Reason = "stream"           // events without an end
 	NoBackend   Reason = "no-backend"       // there is nobody to ask
 	Busy        Reason = "busy"             // the side has enough to do with clients' requests
