@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,8 @@ type ear struct {
 	stop atomic.Bool
 	read atomic.Bool   // the request's body has been read to its end
 	sent bool          // and sent on; known when done is closed
-	ends atomic.Int64  // when it was, in Unix nanoseconds; 0: it is still being sent
+	at   time.Time     // when it began to listen
+	ends atomic.Int64  // nanoseconds from then on until the body was sent; 0: it still is being
 	done chan struct{} // closed when it has ended
 	gone chan struct{} // closed when the client has gone, or its body is no good
 	err  error         // why; set before gone is closed
@@ -41,13 +43,13 @@ var errGone = errors.New("the client went away")
 // past is a deadline that ends whatever waits for a connection.
 var past = time.Unix(1, 0)
 
-// longAgo is when what nobody sends has ended, in Unix nanoseconds.
-const longAgo = 1
+// longAgo is when what nobody sends has ended, in nanoseconds.
+const longAgo = math.MinInt64 / 2
 
 // listen starts an ear. What is left of the body goes to a sink, framed for
 // HTTP/1.1 or bare; without a sink it stays where it is.
 func (c *conn) listen(to sink, framed bool, part func()) {
-	e := &ear{done: make(chan struct{}), gone: make(chan struct{}), part: part, sent: c.sent}
+	e := &ear{at: time.Now(), done: make(chan struct{}), gone: make(chan struct{}), part: part, sent: c.sent}
 	e.read.Store(c.body.done)
 	sends := to != nil && !c.body.done
 	if !sends {
@@ -74,7 +76,7 @@ func (c *conn) listen(to sink, framed bool, part func()) {
 				return
 			}
 			e.sent = true
-			e.ends.Store(time.Now().UnixNano())
+			e.ends.Store(max(int64(time.Since(e.at)), 1))
 		}
 		c.watch(e)
 	}()
@@ -122,7 +124,7 @@ func (c *conn) timeLeft(granted time.Duration) time.Duration {
 		return 0
 	}
 	if ended := c.ear.ends.Load(); ended != 0 {
-		return granted - time.Since(time.Unix(0, ended))
+		return granted - time.Since(c.ear.at) + time.Duration(ended)
 	}
 	return granted
 }
