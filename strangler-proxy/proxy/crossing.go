@@ -31,11 +31,16 @@ func (c *conn) cross() {
 	c.hush()
 	c.listen(to, false, cancel)
 	res, err := forwarder{c.proxy}.RoundTrip(r)
-	early.end()
+	useless := early.end()
 	c.look()
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		res.Body.Close()
-		err = errTunnel
+	if useless == nil && err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		useless = errTunnel
+	}
+	if useless != nil {
+		if err == nil {
+			res.Body.Close()
+		}
+		err = useless
 	}
 	if err == nil {
 		c.proxy.wrote(f)

@@ -17,6 +17,7 @@ type interims struct {
 	waiting  [][]byte
 	over     bool // none is taken any more
 	writing  bool
+	failed   error // why one could not be written, perhaps in its middle
 	finished sync.WaitGroup
 }
 
@@ -40,6 +41,7 @@ func (i *interims) send() {
 	defer func() {
 		if reason := recover(); reason != nil {
 			i.defect(reason)
+			i.stop(errGone)
 		}
 	}()
 	for {
@@ -52,18 +54,25 @@ func (i *interims) send() {
 		next := i.waiting[0]
 		i.waiting = i.waiting[1:]
 		i.mu.Unlock()
-		if i.write(next) != nil {
-			i.mu.Lock()
-			i.over, i.waiting = true, nil // the client has gone
-			i.mu.Unlock()
+		if err := i.write(next); err != nil {
+			i.stop(err)
 		}
 	}
 }
 
-// end waits until what has come is written. What comes later is left out.
-func (i *interims) end() {
+// stop says that nothing can be written any more.
+func (i *interims) stop(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.over, i.waiting, i.failed = true, nil, err
+}
+
+// end waits until what has come is written. What comes later is left out. After
+// an error nothing more may be written, since half an answer may have been.
+func (i *interims) end() error {
 	i.mu.Lock()
 	i.over = true
 	i.mu.Unlock()
 	i.finished.Wait()
+	return i.failed
 }

@@ -15,7 +15,9 @@ func TestInterimAnswersAreWrittenInOrderBeforeTheFinalOne(t *testing.T) {
 		want = append(want, fmt.Sprint(n))
 		i.take([]byte(want[n]))
 	}
-	i.end()
+	if err := i.end(); err != nil {
+		t.Error(err)
+	}
 	if !slices.Equal(written, want) {
 		t.Errorf("%q were written", written)
 	}
@@ -44,9 +46,10 @@ func TestAClientThatTakesNoInterimAnswersKeepsNobodyWaiting(t *testing.T) {
 	if len(i.waiting) != mostInterims {
 		t.Errorf("%d wait", len(i.waiting))
 	}
-	taken <- errors.New("the client has gone")
-	if i.end(); written != 1 {
-		t.Errorf("%d were written to somebody who has gone", written)
+	gone := errors.New("the client has gone")
+	taken <- gone
+	if err := i.end(); err != gone || written != 1 {
+		t.Errorf("%d were written to somebody who has gone, and it ends with %v", written, err)
 	}
 }
 
@@ -54,8 +57,8 @@ func TestADefectInAnInterimAnswerIsTold(t *testing.T) {
 	told := make(chan any, 1)
 	i := &interims{write: func([]byte) error { panic("a defect") }, defect: func(reason any) { told <- reason }}
 	i.take([]byte("103"))
-	i.end()
-	if reason := <-told; reason != "a defect" {
-		t.Errorf("told of %v", reason)
+	err := i.end()
+	if reason := <-told; reason != "a defect" || err == nil {
+		t.Errorf("told of %v, and it ends with %v", reason, err)
 	}
 }
