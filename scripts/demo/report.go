@@ -153,10 +153,10 @@ func (r report) print(out io.Writer) {
 		if !s.OK {
 			mark = "✗"
 		}
-		fmt.Fprintf(out, "  %s %-45s %6.1f s\n", mark, s.Name, float64(s.MS)/1000)
+		fmt.Fprintf(out, "  %s %-47s %6.1f s\n", mark, s.Name, float64(s.MS)/1000)
 		total += s.MS
 	}
-	fmt.Fprintf(out, "    %-45s %6.1f s\n\n", "together", float64(total)/1000)
+	fmt.Fprintf(out, "    %-47s %6.1f s\n\n", "together", float64(total)/1000)
 	row := func(name, value string) { fmt.Fprintf(out, "  %-34s %s\n", name, value) }
 	row("requests", fmt.Sprint(r.Requests))
 	row("writes acknowledged", fmt.Sprint(r.WritesAcked))
