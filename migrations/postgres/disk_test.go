@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	programs "os/exec"
 	"os/user"
@@ -47,9 +48,15 @@ func TestTheRoomThatACopyTakesIsEstimatedBeforehand(t *testing.T) {
 // that can be made larger.
 func smallDisk(t *testing.T) (s *harness.Cluster, enlarge func()) {
 	t.Helper()
-	const played = "; TestAFullDiskOfTheFollowerLosesNothing plays a full disk, a real one is not tried"
+	without := func(why string) {
+		t.Helper()
+		if harness.Required("disk") {
+			t.Fatal(why)
+		}
+		t.Skip(why + "; TestAFullDiskOfTheFollowerLosesNothing plays a full disk, a real one is not tried")
+	}
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("only root can mount a small file system" + played)
+		without("only root can mount a small file system")
 	}
 	s, err := harness.NewCluster(t.Context(), "fsync=off")
 	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
@@ -63,7 +70,7 @@ func smallDisk(t *testing.T) (s *harness.Cluster, enlarge func()) {
 	must(t, err)
 	t.Cleanup(func() { os.Remove(folder) })
 	if out, err := programs.Command("mount", "-t", "tmpfs", "-o", "size=12m,mode=700,uid="+owner.Uid+",gid="+owner.Gid, "tmpfs", folder).CombinedOutput(); err != nil {
-		t.Skipf("nothing can be mounted here (%v: %s)%s", err, out, played)
+		without(fmt.Sprintf("nothing can be mounted here (%v: %s)", err, out))
 	}
 	t.Cleanup(func() {
 		s.Stop() // which lets go of it

@@ -11,7 +11,7 @@ import (
 
 // Metrics are the proxy's numbers, for Prometheus.
 type Metrics struct {
-	answered  *answered
+	requests  *requestCounts
 	seconds   *prometheus.HistogramVec
 	took      [len(sides)]atomic.Pointer[prometheus.Observer] // seconds of each side
 	held      prometheus.Histogram
@@ -25,7 +25,7 @@ type Metrics struct {
 // NewMetrics registers the proxy's numbers.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		answered: newAnswered(),
+		requests: newRequestCounts(),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "strangler_request_seconds", Help: "Time to answer, including time held.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -50,7 +50,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "strangler_access_log_dropped_total", Help: "Lines of the access log that could not be written.",
 		}),
 	}
-	r.MustRegister(m.answered, m.seconds, m.held, m.fallbacks, m.failures, m.refused, m.epoch, m.unlogged)
+	r.MustRegister(m.requests, m.seconds, m.held, m.fallbacks, m.failures, m.refused, m.epoch, m.unlogged)
 	return m
 }
 

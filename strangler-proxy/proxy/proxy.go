@@ -114,7 +114,7 @@ func New(o Options) *Proxy {
 	o.Limits = o.Limits.withDefaults()
 	o.Forwarding = o.Forwarding.withDefaults()
 	o.Forwarding.traced = o.Tracer != nil
-	p := &Proxy{o: o, known: map[string]*capability{}, undeclared: o.Metrics.answered.of(noRoute)}
+	p := &Proxy{o: o, known: map[string]*capability{}, undeclared: o.Metrics.requests.of(noRoute)}
 	p.reverse = p.reverseProxy()
 	return p
 }
@@ -128,7 +128,7 @@ func (p *Proxy) Obey(s *Snapshot) {
 		kept.Capability = declared
 		now.capabilities[name] = &kept
 	}
-	now.counters = p.o.Metrics.answered.ofTable(s.Table, p.obeyed.Load())
+	now.counters = p.o.Metrics.requests.ofTable(s.Table, p.obeyed.Load())
 	p.obeyed.Store(now)
 }
 

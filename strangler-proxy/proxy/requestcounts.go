@@ -10,11 +10,11 @@ import (
 	"stranglerfig/strangler-proxy/route"
 )
 
-// answered counts requests by route, side and class of status, and implements
-// [prometheus.Collector]. Counters of Prometheus' own would each be a few steps
-// away from the route: with thousands of routes none of these steps is in the
-// processor's cache, and counting costs more than routing.
-type answered struct {
+// requestCounts counts answered requests by route, side and class of status,
+// and implements [prometheus.Collector]. Counters of Prometheus' own would each
+// be a few steps away from the route: with thousands of routes none of these
+// steps is in the processor's cache, and counting costs more than routing.
+type requestCounts struct {
 	desc *prometheus.Desc
 
 	mu     sync.Mutex
@@ -43,27 +43,27 @@ func sideIndex(s change.Side) int {
 // classes of status, by their first digit.
 const classes = 6
 
-func newAnswered() *answered {
+func newRequestCounts() *requestCounts {
 	desc := prometheus.NewDesc("strangler_requests_total", "Requests answered, by declared route, side and class of status.",
 		[]string{"route", "owner", "status"}, nil)
-	return &answered{desc: desc, routes: map[string]*counters{}}
+	return &requestCounts{desc: desc, routes: map[string]*counters{}}
 }
 
 // of returns the numbers of a route.
-func (a *answered) of(name string) *counters {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c := a.routes[name]
+func (n *requestCounts) of(name string) *counters {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := n.routes[name]
 	if c == nil {
 		c = &counters{name: name}
-		a.routes[name] = c
+		n.routes[name] = c
 	}
 	return c
 }
 
 // ofTable returns the numbers of a table's routes by their places. Most routes
 // have the place that they had in the table before.
-func (a *answered) ofTable(t *route.Table, before *obeyed) []*counters {
+func (n *requestCounts) ofTable(t *route.Table, before *obeyed) []*counters {
 	var had []*counters
 	if before != nil {
 		had = before.counters
@@ -73,25 +73,25 @@ func (a *answered) ofTable(t *route.Table, before *obeyed) []*counters {
 		if i < len(had) && had[i].name == r.ID {
 			all = append(all, had[i])
 		} else {
-			all = append(all, a.of(r.ID))
+			all = append(all, n.of(r.ID))
 		}
 	}
 	return all
 }
 
 // Describe implements [prometheus.Collector].
-func (a *answered) Describe(to chan<- *prometheus.Desc) { to <- a.desc }
+func (n *requestCounts) Describe(to chan<- *prometheus.Desc) { to <- n.desc }
 
 // Collect implements [prometheus.Collector].
-func (a *answered) Collect(to chan<- prometheus.Metric) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, c := range a.routes {
+func (n *requestCounts) Collect(to chan<- prometheus.Metric) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, c := range n.routes {
 		for side := range c.sides {
 			for class := range c.sides[side] {
-				if n := c.sides[side][class].Load(); n > 0 {
+				if times := c.sides[side][class].Load(); times > 0 {
 					status := string(rune('0'+class)) + "xx"
-					to <- prometheus.MustNewConstMetric(a.desc, prometheus.CounterValue, float64(n), name, string(sides[side]), status)
+					to <- prometheus.MustNewConstMetric(n.desc, prometheus.CounterValue, float64(times), name, string(sides[side]), status)
 				}
 			}
 		}

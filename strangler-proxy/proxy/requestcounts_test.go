@@ -53,14 +53,14 @@ func TestWhatWasCountedOfARouteIsNotForgottenWithIt(t *testing.T) {
 		}
 		return compiled
 	}
-	before := &obeyed{counters: m.answered.ofTable(table("/a", "/b"), nil)}
+	before := &obeyed{counters: m.requests.ofTable(table("/a", "/b"), nil)}
 	m.count(before.counters[0], change.Monolith, 200, time.Millisecond)
 	m.count(before.counters[1], change.Service, 503, time.Millisecond)
-	m.count(m.answered.of(noRoute), "", statusGone, time.Millisecond)
+	m.count(m.requests.of(noRoute), "", statusGone, time.Millisecond)
 
-	without := &obeyed{counters: m.answered.ofTable(table("/b"), before)}
+	without := &obeyed{counters: m.requests.ofTable(table("/b"), before)}
 	m.count(without.counters[0], change.Service, 503, time.Millisecond)
-	m.count(m.answered.ofTable(table("/c", "/a"), without)[1], change.Monolith, 204, time.Millisecond)
+	m.count(m.requests.ofTable(table("/c", "/a"), without)[1], change.Monolith, 204, time.Millisecond)
 
 	want := map[string]float64{
 		"owner=monolith route=GET /a status=2xx ": 2,
