@@ -161,6 +161,14 @@ type Partitioned interface {
 	Attend(ctx context.Context) error
 }
 
+// Maintained is offered by a database that works on its tables by itself now and
+// then, which keeps them from being fenced.
+type Maintained interface {
+	// StopMaintenance ends such work, which may take a few seconds and holds no
+	// writer up. Work that somebody has asked for goes on.
+	StopMaintenance(ctx context.Context) error
+}
+
 // Fickle is offered by a database that may be away for a while.
 type Fickle interface {
 	// Away reports whether an error means that the database could not be

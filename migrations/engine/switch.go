@@ -115,6 +115,11 @@ func (m *move) warmUp(ctx context.Context, owner change.Side) error {
 				return fmt.Errorf("look at the %s's partitions: %w", side, err)
 			}
 		}
+		if k, ok := m.db(side).(change.Maintained); ok {
+			if err := k.StopMaintenance(ctx); err != nil {
+				return fmt.Errorf("stop the maintenance of the %s's tables: %w", side, err)
+			}
+		}
 		head, err := m.db(side).Head(ctx)
 		if err != nil {
 			return fmt.Errorf("read the %s's log: %w", side, err)

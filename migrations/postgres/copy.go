@@ -96,8 +96,7 @@ func (db *DB) EndCopy(context.Context) error {
 // another snapshot once they are through.
 func (db *DB) giveWay(ctx context.Context) error {
 	var waited bool
-	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation IN (
-		SELECT to_regclass(name) FROM unnest($1::text[]) AS t(name) UNION SELECT p.relid FROM unnest($1::text[]) AS t(name), pg_partition_tree(to_regclass(t.name)) AS p))`,
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation IN (`+withPartitions+`))`,
 		db.relations()).Scan(&waited)
 	if err != nil || !waited {
 		return explain(err)

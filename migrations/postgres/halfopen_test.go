@@ -20,6 +20,7 @@ type relay struct {
 	mu     sync.Mutex
 	open   map[net.Conn]bool // towards the server
 	last   string            // the next connection over which a client says this breaks with it
+	broke  chan struct{}     // closed when it does
 	ctx    context.Context
 	server string
 }
@@ -89,22 +90,17 @@ func (r *relay) heard(said []byte, server net.Conn) {
 	defer r.mu.Unlock()
 	if r.last != "" && bytes.Contains(said, []byte(r.last)) {
 		r.open[server], r.last = false, ""
+		close(r.broke)
 	}
 }
 
 // breakAfter breaks the next connection over which a client says something, which
-// the server still hears, and waits.
-func (r *relay) breakAfter(last string) {
+// the server still hears. The channel is closed when that has come about.
+func (r *relay) breakAfter(last string) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = last
-}
-
-// waits reports whether breakAfter has come about.
-func (r *relay) waits() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.last == ""
+	r.last, r.broke = last, make(chan struct{})
+	return r.broke
 }
 
 func (r *relay) broken(server net.Conn) bool {
@@ -174,16 +170,14 @@ func TestWhoeverReadsTheLogHoldsNobodyUp(t *testing.T) {
 	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
 	r := s.behindRelay("wal_sender_timeout=0")
 	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
-	r.breakAfter("START_REPLICATION")
+	broke := r.breakAfter("START_REPLICATION")
 	ctx, cancel := context.WithCancel(t.Context())
 	read := make(chan error, 1)
 	go func() {
 		_, err := s.db.Read(ctx, 0, 10)
 		read <- err
 	}()
-	for !r.waits() {
-		time.Sleep(time.Millisecond)
-	}
+	<-broke
 	brief, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
 	if _, err := s.db.Head(brief); !errors.Is(err, context.DeadlineExceeded) {
@@ -206,13 +200,11 @@ func TestAnEngineThatStandsStillInTheMiddleOfAFenceHoldsNoWriterUp(t *testing.T)
 	unlessShort(t)
 	s := prepared(t, change.Leading, canonical, changetest.Tables()...)
 	r := s.behindRelay("wal_sender_timeout=0")
-	r.breakAfter("LOCK TABLE")
+	broke := r.breakAfter("LOCK TABLE")
 	ctx, cancel := context.WithCancel(t.Context())
 	fenced := make(chan error, 1)
 	go func() { fenced <- s.db.Fence(ctx, change.Fence{Epoch: 1, Marker: "marker", Wait: time.Minute}) }()
-	for !r.waits() {
-		time.Sleep(time.Millisecond)
-	}
+	<-broke
 	exec(t, s.app, "INSERT INTO items (id, code, qty) VALUES (1, 'a', 1)")
 	cancel()
 	if err := <-fenced; err == nil {

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Modes of a table's lock: one that keeps writers out and lets readers be, and
-// one that is for changes that not even a reader may see half done.
+// Modes of a table's lock: one that lets readers and writers be, one that keeps
+// writers out, and one that is for changes that not even a reader may see half
+// done.
 const (
-	keepsWritersOut  = "SHARE ROW EXCLUSIVE"
-	keepsEveryoneOut = "ACCESS EXCLUSIVE"
+	keepsMaintenanceOut = "SHARE UPDATE EXCLUSIVE"
+	keepsWritersOut     = "SHARE ROW EXCLUSIVE"
+	keepsEveryoneOut    = "ACCESS EXCLUSIVE"
 )
 
 // lockMapped locks the mapped tables, with their partitions.
@@ -44,6 +47,49 @@ func (db *DB) lockTables(ctx context.Context, tx pgx.Tx, mode string, names []st
 				db.precedence.raise(name)
 			}
 			return fmt.Errorf("lock %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// untilCheck is how long the server lets a session wait for a lock before it looks
+// for deadlocks, and for automatic maintenance that is in the way.
+func (db *DB) untilCheck(ctx context.Context) (time.Duration, error) {
+	var milliseconds int64
+	err := db.pool.QueryRow(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'").Scan(&milliseconds)
+	return time.Duration(milliseconds) * time.Millisecond, err
+}
+
+// withPartitions selects the tables whose names are $1, and their partitions.
+const withPartitions = `SELECT to_regclass(name) FROM unnest($1::text[]) AS t(name)
+	UNION SELECT p.relid FROM unnest($1::text[]) AS t(name), pg_partition_tree(to_regclass(t.name)) AS p`
+
+// maintained reports whether VACUUM, ANALYZE or the like holds a mapped table.
+func (db *DB) maintained(ctx context.Context) bool {
+	var held bool
+	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock' AND granted
+		AND relation IN (`+withPartitions+`))`, db.relations()).Scan(&held)
+	return err == nil && held
+}
+
+// StopMaintenance asks for a lock that only maintenance is in the way of. The
+// server ends what is automatic once it looks for deadlocks. A fence would wait as
+// long for that, and the writers would wait for the fence.
+func (db *DB) StopMaintenance(ctx context.Context) error {
+	if !db.maintained(ctx) {
+		return nil
+	}
+	untilCheck, err := db.untilCheck(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	for _, name := range db.relations() {
+		err := db.locking(ctx, 2*untilCheck, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", name, keepsMaintenanceOut))
+			return err
+		})
+		if err != nil && code(err) != lockTimeout {
+			return explain(fmt.Errorf("lock %s: %w", name, err))
 		}
 	}
 	return nil

@@ -64,3 +64,39 @@ func TestWritersWhoNeverCeaseAndTakeTablesInAnotherOrderHoldNothingUp(t *testing
 		t.Errorf("%d writes are stored, %d were acknowledged", stored, done.Load())
 	}
 }
+
+// TestMaintenanceIsStoppedAndHoldsNoFenceUp has an automatic VACUUM that would
+// take for ever, in a partition. It is gone before any writer has to wait, and
+// although one is at work.
+func TestMaintenanceIsStoppedAndHoldsNoFenceUp(t *testing.T) {
+	unlessShort(t)
+	server := ownServer(t, "fsync=off", "autovacuum_naptime=1", "autovacuum_vacuum_cost_delay=100", "autovacuum_vacuum_cost_limit=1")
+	dsn, _, err := server.Database(t.Context(), "maintained") // which goes with its server
+	must(t, err)
+	app := application(t, dsn, "CREATE TABLE x (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE x_all PARTITION OF x DEFAULT")
+	db := opened(t, dsn, change.Monolith, []change.Table{twoColumns})
+	must(t, db.Prepare(t.Context(), change.Leading))
+	exec(t, app, "INSERT INTO x SELECT n, repeat('v', 500) FROM generate_series(1, 20000) AS n")
+	exec(t, app, "DELETE FROM x WHERE id % 2 = 0")
+	s := &side{T: t, dsn: dsn, app: app, db: db}
+	const atWork = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'x_all'::regclass"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for s.number(atWork) == 0 {
+		must(t, ctx.Err())
+	}
+	admin := application(t, server.DSN, "ALTER SYSTEM SET autovacuum_naptime = '1d'") // it is not begun again
+	exec(t, admin, "SELECT pg_reload_conf()")
+
+	writer, err := app.BeginTx(t.Context(), nil)
+	must(t, err)
+	defer writer.Rollback()
+	_, err = writer.Exec("UPDATE x SET v = 'w' WHERE id = 1")
+	must(t, err)
+	must(t, db.StopMaintenance(t.Context()))
+	if s.number(atWork) > 0 {
+		t.Error("the table is still at its maintenance")
+	}
+	must(t, writer.Commit())
+	must(t, db.Fence(t.Context(), change.Fence{Epoch: 1, Marker: "m", Wait: time.Minute}))
+}

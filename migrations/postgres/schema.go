@@ -209,11 +209,10 @@ func (db *DB) switchTrigger(table string, on bool) string {
 // looking for deadlocks is when the server sends an automatic one away.
 func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.Tx) error) error {
 	deadline := time.Now().Add(wait)
-	var milliseconds int64
-	if err := db.pool.QueryRow(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'").Scan(&milliseconds); err != nil {
+	untilCheck, err := db.untilCheck(ctx)
+	if err != nil {
 		return err
 	}
-	untilCheck := time.Duration(milliseconds) * time.Millisecond
 	for bound := untilCheck / 2; ; {
 		err := db.locking(ctx, min(bound, time.Until(deadline)), f)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -243,8 +242,7 @@ func (db *DB) holders(ctx context.Context) string {
 	found, err := texts(ctx, db.pool, `SELECT CASE WHEN l.pid IS NULL THEN 'a prepared transaction' ELSE
 			concat_ws(', ', 'process ' || l.pid, 'user ' || usename, 'application ' || nullif(application_name, ''), state || ': ' || left(regexp_replace(query, '\s+', ' ', 'g'), 100)) END
 		FROM (SELECT DISTINCT pid FROM pg_locks WHERE granted AND mode NOT IN ('AccessShareLock', 'RowShareLock') AND pid IS DISTINCT FROM pg_backend_pid()
-			AND relation IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS t(name)
-				UNION SELECT p.relid FROM unnest($1::text[]) AS t(name), pg_partition_tree(to_regclass(t.name)) AS p)) AS l
+			AND relation IN (`+withPartitions+`)) AS l
 		LEFT JOIN pg_stat_activity a ON a.pid = l.pid ORDER BY xact_start LIMIT 3`, db.relations())
 	if err != nil || len(found) == 0 {
 		return ""
@@ -262,14 +260,6 @@ func (db *DB) locking(ctx context.Context, bound time.Duration, f func(tx pgx.Tx
 		}
 		return f(tx)
 	})
-}
-
-// maintained reports whether VACUUM, ANALYZE or the like holds a mapped table.
-func (db *DB) maintained(ctx context.Context) bool {
-	var held bool
-	err := db.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_locks, unnest($1::text[]) AS t(name)
-		WHERE relation = to_regclass(name) AND mode = 'ShareUpdateExclusiveLock' AND granted)`, db.relations()).Scan(&held)
-	return err == nil && held
 }
 
 // Unprepare removes everything Prepare installed. The control tables go with

@@ -16,13 +16,7 @@ import (
 // there. A row that is looked up then is waited for: told as missing, a quick
 // follower would be taken to hold what its owner does not have.
 func TestWhatTheLogHasToldOfIsSeenWhenItsRowIsLookedUp(t *testing.T) {
-	needServer(t)
-	server, err := harness.NewCluster(t.Context(), "fsync=off")
-	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
-		t.Skip(err)
-	}
-	must(t, err)
-	t.Cleanup(server.Stop)
+	server := ownServer(t, "fsync=off")
 	dsn, _, err := server.Database(t.Context(), "visible") // which goes with its server
 	must(t, err)
 	app := application(t, dsn, "CREATE TABLE item (id bigint PRIMARY KEY, text text)")
@@ -60,6 +54,19 @@ func TestWhatTheLogHasToldOfIsSeenWhenItsRowIsLookedUp(t *testing.T) {
 	if rows[0] == nil {
 		t.Error("the row is missing although its commit has returned")
 	}
+}
+
+// ownServer starts a server with settings that others would not want.
+func ownServer(t *testing.T, settings ...string) *harness.Cluster {
+	t.Helper()
+	needServer(t)
+	server, err := harness.NewCluster(t.Context(), settings...)
+	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
+		t.Skip(err)
+	}
+	must(t, err)
+	t.Cleanup(server.Stop)
+	return server
 }
 
 // insertUnderSync inserts a row in a session whose commits wait for a standby
