@@ -249,7 +249,7 @@ func (e *env) capability(c api.Capability) {
 			fmt.Fprintf(e.out, "    the service is %s\n", latencyWords(s.Latency))
 		}
 		for _, d := range s.Differences {
-			fmt.Fprintf(e.out, "    %s  %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.ID, d.Times, d.Kind, d.Path, d.Expected, d.Actual, d.Example)
+			fmt.Fprintf(e.out, "    %s  %d× %s at %s: the monolith says %s, the service %s (%s)\n", d.ID, d.Times, d.Kind, d.Path, nothing(d.Expected), nothing(d.Actual), d.Example)
 		}
 	}
 	if k := c.Calibration; k != nil {

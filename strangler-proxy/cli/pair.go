@@ -17,29 +17,39 @@ import (
 	"stranglerfig/strangler-proxy/control/api"
 )
 
-// pairDatabases reads monolith=DSN,service=DSN, and refuses the databases that
-// serve clients.
-func pairDatabases(cfg *config.Config, p *config.Capability, flag, text string) (monolith, service string, err error) {
-	dsns := map[string]string{}
+// databases are the DSNs of a pair, and what named them, such as --effects.
+type databases struct{ by, monolith, service string }
+
+// readDatabases reads what a flag says: monolith=DSN,service=DSN.
+func readDatabases(flag, text string) (databases, error) {
+	d := databases{by: flag}
 	for _, item := range strings.Split(text, ",") {
 		name, dsn, ok := strings.Cut(strings.TrimSpace(item), "=")
-		if !ok || dsn == "" || name != "monolith" && name != "service" {
-			return "", "", &api.Error{Text: fmt.Sprintf("%s %q: accepted is monolith=DSN,service=DSN", flag, item), Code: api.ExitNo}
-		}
-		dsns[name] = dsn
-	}
-	if len(dsns) != 2 {
-		return "", "", &api.Error{Text: fmt.Sprintf("%s %q: both databases are needed: monolith=DSN,service=DSN", flag, text), Code: api.ExitNo}
-	}
-	if p.Data == nil {
-		return "", "", &api.Error{Text: p.Name + " declares no data, so there is no mapping to compare rows through", Hint: fmt.Sprintf("declare capabilities.%s.data", p.Name), Code: api.ExitNo}
-	}
-	for _, dsn := range dsns {
-		if cfg.Serves(dsn) {
-			return "", "", &api.Error{Text: fmt.Sprintf("%s: that is a database that serves clients", flag), Hint: "start a second monolith and a second service with databases of their own", Code: api.ExitNo}
+		switch {
+		case ok && dsn != "" && name == "monolith":
+			d.monolith = dsn
+		case ok && dsn != "" && name == "service":
+			d.service = dsn
+		default:
+			return d, &api.Error{Text: fmt.Sprintf("%s %q: accepted is monolith=DSN,service=DSN", flag, item), Code: api.ExitNo}
 		}
 	}
-	return dsns["monolith"], dsns["service"], nil
+	if d.monolith == "" || d.service == "" {
+		return d, &api.Error{Text: fmt.Sprintf("%s %q: both databases are needed: monolith=DSN,service=DSN", flag, text), Code: api.ExitNo}
+	}
+	return d, nil
+}
+
+// databasesOf are those that a flag names, or else those of the pair that the
+// file declares.
+func databasesOf(p *config.Capability, flag, text string) (databases, error) {
+	switch {
+	case text != "":
+		return readDatabases(flag, text)
+	case p.Pair == nil:
+		return databases{}, noPair(p)
+	}
+	return databases{by: "pair", monolith: p.Pair.Monolith.Database, service: p.Pair.Service.Database}, nil
 }
 
 // watched is a pair whose writes are looked at; the zero value is none.
@@ -63,17 +73,17 @@ func (w watched) end(ctx context.Context) error {
 // watchEffects has a verification compare what the sides write, if that is
 // wanted; before it the pair's service is filled anew, if that is.
 func (f *verifyFlags) watchEffects(ctx context.Context, cfg *config.Config, p *config.Capability, o *verify.Options) (watched, error) {
-	flag, databases := "--effects", f.effects
-	if f.pair && p.Data != nil {
-		flag, databases = "pair", declaredDatabases(p)
-	}
-	if databases == "" {
+	if f.effects == "" && (!f.pair || p.Data == nil) {
 		return watched{}, nil
 	}
 	if !f.unsafe || len(o.Targets) != 2 {
 		return watched{}, &api.Error{Text: "--effects needs --unsafe and both sides: it is about what requests write", Code: api.ExitNo}
 	}
-	both, err := openPair(ctx, cfg, p, flag, databases)
+	named, err := databasesOf(p, "--effects", f.effects)
+	if err != nil {
+		return watched{}, err
+	}
+	both, err := openPair(ctx, cfg, p, named)
 	if err != nil {
 		return watched{}, err
 	}
@@ -89,23 +99,19 @@ func (f *verifyFlags) watchEffects(ctx context.Context, cfg *config.Config, p *c
 	return watched{both}, nil
 }
 
-// openPair opens the databases of a pair that are named, in a flag or the file.
-func openPair(ctx context.Context, cfg *config.Config, p *config.Capability, where, databases string) (*pair.Pair, error) {
-	monolith, service, err := pairDatabases(cfg, p, where, databases)
-	if err != nil {
-		return nil, err
+// openPair opens the databases of a pair, unless they serve clients.
+func openPair(ctx context.Context, cfg *config.Config, p *config.Capability, d databases) (*pair.Pair, error) {
+	if p.Data == nil {
+		return nil, &api.Error{Text: p.Name + " declares no data, so there is no mapping to compare rows through", Hint: fmt.Sprintf("declare capabilities.%s.data", p.Name), Code: api.ExitNo}
 	}
-	both, err := pair.Open(ctx, p.Data, monolith, service)
+	if cfg.Serves(d.monolith) || cfg.Serves(d.service) {
+		return nil, &api.Error{Text: d.by + ": that is a database that serves clients", Hint: "start a second monolith and a second service with databases of their own", Code: api.ExitNo}
+	}
+	both, err := pair.Open(ctx, p.Data, d.monolith, d.service)
 	if err != nil {
 		return nil, &api.Error{Text: err.Error(), Hint: "give each of the two a database of its own, with its application's tables", Code: api.ExitNo}
 	}
 	return both, nil
-}
-
-// declaredDatabases are those of the pair that the file declares, as flags say
-// them.
-func declaredDatabases(p *config.Capability) string {
-	return "monolith=" + p.Pair.Monolith.Database + ",service=" + p.Pair.Service.Database
 }
 
 // noPair is returned where a pair is asked for and none is declared.
@@ -148,14 +154,11 @@ func (e *env) fill(ctx context.Context, capability, databases string, anew bool)
 	if err != nil {
 		return err
 	}
-	where := "--pair"
-	if databases == "" {
-		if p.Pair == nil {
-			return noPair(p)
-		}
-		where, databases = "pair", declaredDatabases(p)
+	named, err := databasesOf(p, "--pair", databases)
+	if err != nil {
+		return err
 	}
-	both, err := openPair(ctx, cfg, p, where, databases)
+	both, err := openPair(ctx, cfg, p, named)
 	if err != nil {
 		return err
 	}

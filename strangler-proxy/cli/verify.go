@@ -120,7 +120,8 @@ func (e *env) replay(ctx context.Context, cfg *config.Config, p *config.Capabili
 	if err = errors.Join(err, watched.end(ctx)); err != nil {
 		return r, err
 	}
-	if r.run.Filed = "part of a rehearsal: only what writes was exercised"; f.rehearsal {
+	if f.rehearsal {
+		r.run.Filed = "part of a rehearsal: only what writes was exercised"
 		return r, e.keep(cfg, r.run, f.reportFlags)
 	}
 	if r.run.Filed, err = e.fileContract(ctx, cfg, p, path, r.targets, r.run.Report); err != nil {

@@ -33,8 +33,7 @@ func (c *Control) contractGate(ctx context.Context, p *config.Capability, routeI
 		return f
 	}
 	if err != nil {
-		f.Text = err.Error()
-		return f
+		return untold(f, err)
 	}
 	if f = c.verified(ctx, p, f, now, c.writes(routeID)); f.Verdict != api.Pass {
 		return f

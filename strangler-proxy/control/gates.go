@@ -222,8 +222,7 @@ func (c *Control) rehearsalGate(ctx context.Context, p *config.Capability) api.F
 	f := api.Finding{Gate: "rehearsal", Verdict: api.Missing, Command: "strangler data rehearse " + p.Name}
 	now, err := c.subject(ctx, p)
 	if err != nil {
-		f.Text = err.Error()
-		return f
+		return untold(f, err)
 	}
 	f, e := c.filed(ctx, p, f, now)
 	return comparedRows(p, f, e)
@@ -310,9 +309,23 @@ func (c *Control) buildOf(ctx context.Context, p *config.Capability, side change
 		return strings.TrimSpace(string(body)), err
 	})
 	if err != nil {
-		return "", fmt.Errorf("the build of %s cannot be told: %w", backend.Name, err)
+		return "", &api.Error{
+			Text: fmt.Sprintf("the build of %s cannot be told: %v", backend.Name, err),
+			Hint: "start it, or set build: \"\" for it in the config if it has no such path", Code: api.ExitNotEnough,
+		}
 	}
 	return build, nil
+}
+
+// untold is a finding of which nobody can tell what it would be about, with what
+// settles that where it is known.
+func untold(f api.Finding, err error) api.Finding {
+	f.Text = err.Error()
+	var told *api.Error
+	if errors.As(err, &told) && told.Hint != "" {
+		f.Command = told.Hint
+	}
+	return f
 }
 
 // health asks whether a capability's service is well.

@@ -72,7 +72,7 @@ func rungs(f facts) []rung {
 		{name: "the data is copied and followed", applies: f.data, done: beyond(state, "catching-up"), text: lag(f.status.Data), command: run(following(state))},
 		{name: "both sides are proven equal", applies: f.data, done: gates["verify"].Open() || state == "complete", text: verifyText(state, gates["verify"].Text), command: run("data verify")},
 		{name: "both sides fulfil the contract", applies: true, done: gates["contract"].Open(), text: gates["contract"].Text, command: run("contract verify")},
-		{name: "reads are shadowed and match", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "canary") || open(f.routeGates[r.ID], "shadow") }), text: shadowText(f.status.Shadow), command: firstOf(ownCommand(reads, "monolith", "shadow"), run("shadow status")), needs: notShadow(f.routeGates)},
+		{name: "reads are shadowed and match", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return shadowDone(r, f.routeGates[r.ID]) }), text: shadowText(f.status.Shadow), command: firstOf(ownCommand(reads, "monolith", "shadow"), run("shadow status")), needs: notShadow(f.routeGates)},
 		{name: "reads are canaried", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "canary") }), command: ownCommand(reads, "shadow", "canary 10%")},
 		{name: "reads belong to the service", applies: len(reads) > 0, done: state == "complete" || all(reads, func(r api.Route) bool { return atLeast(r, "service") }), command: ownCommand(reads, "canary", "service"), needs: merge(f.routeGates)},
 		{name: "the cutover is rehearsed", applies: f.data && len(writes) > 0, done: gates["rehearsal"].Open() || moved, text: gates["rehearsal"].Text, command: run("data rehearse")},
@@ -138,6 +138,14 @@ func atLeast(r api.Route, stage string) bool {
 	rank := map[string]int{"monolith": 0, "shadow": 1, "canary": 2, "service": 3}
 	word, _, _ := strings.Cut(r.Actual, " ")
 	return rank[word] >= rank[stage]
+}
+
+// shadowDone reports whether a route's reads need no more of the shadow: it has
+// said enough, or they are the service's. A canary may begin before that, but not
+// hide what is known to differ.
+func shadowDone(r api.Route, findings []api.Finding) bool {
+	differs := slices.ContainsFunc(findings, func(f api.Finding) bool { return f.Gate == "shadow" && f.Verdict == api.Fail })
+	return open(findings, "shadow") || atLeast(r, "service") || atLeast(r, "canary") && !differs
 }
 
 func open(findings []api.Finding, gate string) bool {

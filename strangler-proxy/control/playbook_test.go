@@ -117,10 +117,16 @@ var situations = map[string]func(f *facts){
 	},
 	"10-shadows-match": func(f *facts) { followed(f); reads(f, "shadow"); pass(f, "shadow") },
 	"11-canary":        func(f *facts) { followed(f); reads(f, "canary 10%"); pass(f, "shadow") },
-	"12-reads-moved":   func(f *facts) { followed(f); reads(f, "service"); pass(f, "shadow") },
-	"13-rehearsed":     func(f *facts) { followed(f); reads(f, "service"); pass(f, "shadow", "rehearsal") },
-	"14-moved":         moved,
-	"15-complete":      func(f *facts) { moved(f); f.status.Data.State = "complete" },
+	"25-canaried-and-differ": func(f *facts) {
+		followed(f)
+		reads(f, "canary 10%")
+		f.status.Shadow = []api.Shadow{{Route: "GET /invoices/{id}", Direction: "forward", Compared: 100, Mismatched: 3}}
+		f.routeGates["GET /invoices/{id}"][3] = api.Finding{Gate: "shadow", Verdict: api.Fail, Text: "97 of 100 mirrored answers agree", Command: "strangler shadow differences billing"}
+	},
+	"12-reads-moved": func(f *facts) { followed(f); reads(f, "service"); pass(f, "shadow") },
+	"13-rehearsed":   func(f *facts) { followed(f); reads(f, "service"); pass(f, "shadow", "rehearsal") },
+	"14-moved":       moved,
+	"15-complete":    func(f *facts) { moved(f); f.status.Data.State = "complete" },
 	"16-the-service-is-ill": func(f *facts) {
 		moved(f)
 		f.status.Gates[0] = api.Finding{Gate: "health", Verdict: api.Fail, Text: "billing answers /readyz with 503", Command: "start the service at http://127.0.0.1:9102"}

@@ -34,8 +34,7 @@ func (c *Control) shadowGate(ctx context.Context, p *config.Capability, routeID 
 	f := api.Finding{Gate: "shadow", Verdict: api.Missing, Command: fmt.Sprintf("strangler own %q shadow", routeID)}
 	now, err := c.subject(ctx, p)
 	if err != nil {
-		f.Text = err.Error()
-		return f
+		return untold(f, err)
 	}
 	now.Route, now.Identifiers = routeID, c.identity(p.Name).named
 	judged := p.Mirroring(routeID)
@@ -194,15 +193,18 @@ func (c *Control) lookAtShadows(ctx context.Context, cfg *config.Config) {
 	seen := map[string]bool{}
 	for _, n := range c.shadow.Counts() {
 		p, ok := cfg.Capability(n.Capability)
-		switch {
-		case !ok:
+		if !ok {
 			continue
-		case n.Direction == shadow.Forward && n.Mismatched > 0:
-			c.shadowGate(ctx, p, n.Route)
-		case !seen[p.Name]:
-			_, _ = c.subject(ctx, p) // a side that does not say its build cannot have changed it, as far as anybody knows
 		}
-		seen[p.Name] = true
+		if !seen[p.Name] {
+			seen[p.Name] = true
+			if _, err := c.subject(ctx, p); err != nil {
+				c.presumeShadow(p) // which leaves alone what was known: nobody knows of another build
+			}
+		}
+		if n.Direction == shadow.Forward && n.Mismatched > 0 {
+			c.shadowGate(ctx, p, n.Route)
+		}
 	}
 }
 

@@ -86,6 +86,32 @@ func TestTheShadowGateSaysNotEnoughUntilTheStopRuleIsFulfilled(t *testing.T) {
 	}
 }
 
+func TestWhatWasComparedBeforeTheBuildsWereToldDoesNotCount(t *testing.T) {
+	s := newShop(t)
+	s.alike.Store(true)
+	s.nameless.Store(true)
+	s.save(func(s *shop) { s.routes, s.more = shadowed+": shadow", eight })
+	c := s.start()
+	c.compare(8)
+	c.reload()
+	const untold = "/buildz with 404 start it, or set build: \"\""
+	c.says(api.Missing, untold)
+	for _, f := range c.canCutOver(shadowed).Findings {
+		if f.Gate == "contract" && !strings.Contains(f.Text+" "+f.Command, untold) {
+			t.Errorf("%+v", f)
+		}
+	}
+	s.nameless.Store(false)
+	c.reload()
+	c.says(api.Missing, "no shadow evidence")
+	c.compare(8)
+	s.nameless.Store(true)
+	c.reload() // takes nothing back
+	s.nameless.Store(false)
+	c.reload()
+	c.says(api.Pass, "8 of 8 mirrored answers agree")
+}
+
 func TestADifferenceIsANoUntilAPersonAllowsIt(t *testing.T) {
 	ctx := context.Background()
 	s, c := shadowing(t, false)

@@ -96,13 +96,23 @@ func (c *Control) judged(capability, routeID string) shadow.Judging {
 
 // bindShadow tells the shadow what comparisons of a capability are about.
 func (c *Control) bindShadow(capability string, s ledger.Subject) {
+	if c.shadow.Bind(capability, c.aboutShadow(capability, s)) {
+		c.o.Log.Info("what shadows found begins anew: a build or the config is another", "capability", capability)
+	}
+	c.excuse(capability, s.MonolithBuild)
+}
+
+// presumeShadow does so where a build cannot be told.
+func (c *Control) presumeShadow(p *config.Capability) {
+	c.shadow.Presume(p.Name, c.aboutShadow(p.Name, ledger.Subject{Config: p.Digest()}))
+}
+
+// aboutShadow is what comparisons are about, as text.
+func (c *Control) aboutShadow(capability string, s ledger.Subject) string {
 	s.Contract, s.Route, s.Identifiers = "", "", c.identity(capability).named
 	raw, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // plain strings always marshal
 	}
-	if c.shadow.Bind(capability, string(raw)) {
-		c.o.Log.Info("what shadows found begins anew: a build or the config is another", "capability", capability)
-	}
-	c.excuse(capability, s.MonolithBuild)
+	return string(raw)
 }

@@ -27,6 +27,7 @@ type shop struct {
 	noise             atomic.Int64 // each answer has another number, once this is not 0
 	old               atomic.Value // build of the monolith, "" at first
 	own               atomic.Bool  // each side has ids of its own
+	nameless          atomic.Bool  // the monolith does not say its build
 	path              string       // of the file
 	routes, more      string       // of billing, in the file
 	listen            string
@@ -50,6 +51,8 @@ func (s *shop) application(name string) *httptest.Server {
 		if name == "service" {
 			name := s.build.Load().(string)
 			io.WriteString(w, name+"\n")
+		} else if s.nameless.Load() {
+			w.WriteHeader(http.StatusNotFound)
 		} else if build, ok := s.old.Load().(string); ok {
 			io.WriteString(w, build)
 		}

@@ -157,3 +157,14 @@ func (s *Shadow) Bind(capability, subject string) (forgot bool) {
 	s.Forget(capability)
 	return true
 }
+
+// Presume says what a capability's comparisons are about as far as that can be
+// told, where nobody has said so yet: they are none of what [Shadow.Bind] says
+// once all of it can.
+func (s *Shadow) Presume(capability, subject string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.bound[capability]; !known {
+		s.bound[capability] = subject
+	}
+}
