@@ -17,6 +17,9 @@ const (
 	longest = 20 * time.Minute
 	// pulseEvery is how often the databases are asked how far it is.
 	pulseEvery = 200 * time.Millisecond
+	// pulseWait is how long they may take to answer: what keeps a move may keep
+	// them as well.
+	pulseWait = 10 * time.Second
 )
 
 // whileItMoves is a context for one operation of a life. It ends when the operation
@@ -51,6 +54,8 @@ func whileItMoves(parent context.Context, dsns map[change.Side]string) (context.
 // pulse is how far a move has come, as both databases have it: owner, copy,
 // and streams. One that is away says the same all the time.
 func pulse(ctx context.Context, databases *conns) (all string) {
+	ctx, cancel := context.WithTimeout(ctx, pulseWait)
+	defer cancel()
 	for _, side := range []change.Side{change.Monolith, change.Service} {
 		far := "away"
 		conn, err := databases.to(ctx, side)

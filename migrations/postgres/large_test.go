@@ -29,15 +29,23 @@ func TestALargeValueThatDidNotChangeArrives(t *testing.T) {
 	expectSame(t, leader, follower, "x")
 }
 
+// withLargeValues is a leader and a follower of so many rows, each with a unique
+// code and with a value that is too large to be stored in it.
+func withLargeValues(t *testing.T, rows int) (leader, follower *side) {
+	t.Helper()
+	const schema = "CREATE TABLE x (id int PRIMARY KEY, code text NOT NULL UNIQUE, n int, big text); ALTER TABLE x ALTER big SET STORAGE EXTERNAL"
+	table := change.Table{Name: "x", Columns: []string{"id", "code", "n", "big"}, Key: []int{0}}
+	leader, follower = prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
+	exec(t, leader.app, "INSERT INTO x SELECT i, 'code ' || i, 1, repeat(i::text, 10000) FROM generate_series(1, $1::int) AS i", rows)
+	follower.follow(leader)
+	return leader, follower
+}
+
 // TestABatchHoldsWhatItsRowsWereAtItsEnd, apart from large values that the log
 // does not repeat: two rows have exchanged a unique value in a transaction that
 // is too late for the batch, and one of them has a large value.
 func TestABatchHoldsWhatItsRowsWereAtItsEnd(t *testing.T) {
-	const schema = "CREATE TABLE x (id int PRIMARY KEY, code text NOT NULL UNIQUE, n int, big text); ALTER TABLE x ALTER big SET STORAGE EXTERNAL"
-	table := change.Table{Name: "x", Columns: []string{"id", "code", "n", "big"}, Key: []int{0}}
-	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
-	exec(t, leader.app, "INSERT INTO x SELECT i, 'code ' || i, 1, repeat(i::text, 10000) FROM generate_series(1, 3) AS i")
-	follower.follow(leader)
+	leader, follower := withLargeValues(t, 3)
 	exec(t, leader.app, "BEGIN; UPDATE x SET n = 2 WHERE id = 1; UPDATE x SET n = 2, big = NULL WHERE id = 2; UPDATE x SET big = repeat('y', 10000) WHERE id = 3; UPDATE x SET n = 2 WHERE id = 3; COMMIT")
 	exec(t, leader.app, "INSERT INTO x SELECT i, 'code ' || i, 1, NULL FROM generate_series(10, 5000) AS i") // more than is read at once
 	exec(t, leader.app, "UPDATE x SET code = 'aside' WHERE id = 1; UPDATE x SET code = 'code 1' WHERE id = 2; UPDATE x SET code = 'code 2' WHERE id = 1")
@@ -81,11 +89,7 @@ func TestLargeRowsAreReadAFewAtATime(t *testing.T) {
 // TestALargeValueThatDidNotChangeDoesNotTravel: the follower keeps its own, except
 // where the row came from another key.
 func TestALargeValueThatDidNotChangeDoesNotTravel(t *testing.T) {
-	const schema = "CREATE TABLE x (id int PRIMARY KEY, code text NOT NULL UNIQUE, n int, big text); ALTER TABLE x ALTER big SET STORAGE EXTERNAL"
-	table := change.Table{Name: "x", Columns: []string{"id", "code", "n", "big"}, Key: []int{0}}
-	leader, follower := prepared(t, change.Leading, schema, table), prepared(t, change.Following, schema, table)
-	exec(t, leader.app, "INSERT INTO x SELECT i, 'code ' || i, 1, repeat(i::text, 10000) FROM generate_series(1, 6) AS i")
-	follower.follow(leader)
+	leader, follower := withLargeValues(t, 6)
 	cp, err := follower.db.TakeStream(t.Context(), "stream", "runner", 0)
 	must(t, err)
 	exec(t, leader.app, "UPDATE x SET n = 2 WHERE id = 1")
