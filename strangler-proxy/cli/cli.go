@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"os/user"
 	"regexp"
 	"strings"
@@ -53,6 +54,7 @@ func Main(args []string, out, errOut io.Writer) int {
 	if err == nil {
 		return api.ExitYes
 	}
+	e.json = e.json || slices.Contains(args, "--json") // a line that cannot be read has set no flags
 	return e.fail(err)
 }
 

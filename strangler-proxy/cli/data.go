@@ -249,7 +249,7 @@ func (e *env) differences(path string) (*differences, error) {
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, &api.Error{Text: fmt.Sprintf("--out %s: %v", path, plainly(err)), Hint: "nothing was done; name a file in a folder that exists and may be written", Code: api.ExitNo}
 	}
 	return &differences{file: f, to: bufio.NewWriter(f)}, nil
 }

@@ -22,3 +22,24 @@ func TestAVerbThatWasGivenSomethingElseSaysWhatItTakes(t *testing.T) {
 		}
 	}
 }
+
+func TestALineThatCannotBeReadIsAnsweredInJSONWhereThatIsAsked(t *testing.T) {
+	for typed, want := range map[string]string{
+		"--json frob":          `{"error":"unknown command \"frob\" for \"strangler\"","hint":"strangler help","code":1}`,
+		"status --frob --json": `{"error":"unknown flag: --frob","hint":"strangler status --help lists the flags","code":1}`,
+	} {
+		var out, err strings.Builder
+		if code := Main(strings.Fields(typed), &out, &err); code != 1 || strings.TrimSpace(out.String()) != want || err.Len() > 0 {
+			t.Errorf("%s: exit code %d\n%s%s", typed, code, out.String(), err.String())
+		}
+	}
+}
+
+func TestDifferencesThatCannotBeWrittenAreRefusedBeforeAnythingIsCompared(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var out, err strings.Builder
+	code := Main(strings.Fields("data verify billing --out gone/found.ndjson"), &out, &err)
+	if want := "error: --out gone/found.ndjson: no such file or directory\nhint: nothing was done; name a file in a folder that exists and may be written\n"; code != 1 || err.String() != want {
+		t.Errorf("exit code %d\n%s", code, err.String())
+	}
+}
