@@ -224,10 +224,9 @@ func (m *Mirror) twinOf(r *Row) (twin, bool) {
 func (m *Mirror) pair(r *Row, alike time.Time) {
 	if len(m.known) >= remembered {
 		m.older, m.known = m.known, map[string]twin{}
-		m.ids.older = nil
-		old := m.ids
-		m.ids = newIDs(m.plan)
-		m.ids.older = old
+		fresh := newIDs(m.plan)
+		m.ids.older, fresh.older = nil, m.ids
+		m.ids = fresh
 	}
 	m.known[r.name()] = twin{r.twin, alike}
 	m.ids.learn(r.table, r.twin, r.key)

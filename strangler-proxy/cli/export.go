@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,7 +100,7 @@ func (e *env) export(args []string, f exportFlags) error {
 
 // based refuses an address that an archive's requests cannot have gone to.
 func based(base string) error {
-	if u, err := url.Parse(base); base != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+	if base != "" && !isAddress(base) {
 		return &api.Error{Text: fmt.Sprintf("--base %q: accepted are http://HOST and https://HOST", base), Code: api.ExitNo}
 	}
 	return nil

@@ -28,8 +28,8 @@ func (e *env) initVerb() *cobra.Command {
 					return err
 				}
 			}
-			text := starter(monolith, routes)
-			if _, err := config.Parse(e.config, []byte(text), os.LookupEnv); err != nil {
+			text, err := startable(e.config, monolith, routes)
+			if err != nil {
 				return err
 			}
 			f, err := os.OpenFile(e.config, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -47,7 +47,7 @@ func (e *env) initVerb() *cobra.Command {
 				e.print(map[string]any{"config": e.config, "suggested": len(routes)})
 				return nil
 			}
-			fmt.Fprintf(e.out, "wrote %s (%d routes suggested)\nnext: strangler serve -c %s\n", e.config, len(routes), e.config)
+			fmt.Fprintf(e.out, "wrote %s (%s suggested)\nnext: strangler serve -c %s\n", e.config, numbered(len(routes), "route", "routes"), e.config)
 			return nil
 		})
 	cmd.Flags().StringVar(&monolith, "monolith", "", "the monolith's URL, such as http://127.0.0.1:9000")
@@ -56,6 +56,24 @@ func (e *env) initVerb() *cobra.Command {
 		panic(err) // the flag is declared two lines above
 	}
 	return cmd
+}
+
+// startable is a first file that is valid. Where the monolith has the port that
+// would be listened on, it is the next one; nothing else but the address can be
+// wrong.
+func startable(path, monolith string, routes []suggestion) (text string, err error) {
+	for _, listen := range []string{":8080", ":8081"} {
+		text = starter(listen, monolith, routes)
+		if _, err = config.Parse(path, []byte(text), os.LookupEnv); err == nil {
+			return text, nil
+		}
+	}
+	var wrong *config.Error
+	if errors.As(err, &wrong) {
+		p := wrong.Problems[0]
+		err = &api.Error{Text: "--monolith: " + p.Text, Hint: p.Hint, Code: api.ExitNo}
+	}
+	return "", err
 }
 
 // suggestion is a route seen in a log.
@@ -129,17 +147,17 @@ func generalize(path string) string {
 	return strings.Join(segments, "/")
 }
 
-func starter(monolith string, routes []suggestion) string {
+func starter(listen, monolith string, routes []suggestion) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Who owns what. Saving this file reloads it; strangler check looks at it first.
-listen: :8080
+listen: %s
 admin: {listen: 127.0.0.1:8079}
 state: ./strangler-state
 monolith: {url: %s}   # for data moves also: database: sqlite:<path>
 
 # Everything that is not listed goes to the monolith.
 capabilities:
-`, monolith)
+`, listen, monolith)
 	if len(routes) == 0 {
 		b.WriteString("#  billing:\n#    service: {url: http://127.0.0.1:9102}\n#    routes:\n#      GET /invoices/{id}: monolith   # then: shadow, canary 10%, service\n")
 		return b.String()

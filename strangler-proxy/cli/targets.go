@@ -43,7 +43,7 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 		if base == "" || (name != "monolith" && name != "service") {
 			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are monolith, service, monolith=URL, service=URL", item), Code: api.ExitNo}
 		}
-		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		if !isAddress(base) {
 			return nil, &api.Error{Text: fmt.Sprintf("--target %q: accepted are addresses such as http://127.0.0.1:9900 and https://…", item), Code: api.ExitNo}
 		}
 		if slices.ContainsFunc(all, func(t verify.Target) bool { return t.Name == name }) {
@@ -62,6 +62,12 @@ func (f *verifyFlags) complete(cfg *config.Config, p *config.Capability) ([]veri
 		all = append(all, t)
 	}
 	return all, nil
+}
+
+// isAddress reports whether an application can be asked there.
+func isAddress(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 // fieldName is what a header may be called (RFC 9110, 5.6.2).

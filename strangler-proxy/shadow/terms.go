@@ -67,18 +67,18 @@ func (t terms) differ(a sides, learn bool) (Verdict, []compare.Difference) {
 	found := differences(a.monolith, a.service, match.Rules{})
 	same := len(found) == 0
 	if t.rules.Empty() || same && t.ids == nil {
-		return verdictOf(same, found), found
+		return verdictOf(found), found
 	}
 	// Equal answers must not contradict what is known of identifiers, and teach.
 	o := compare.Options{Mode: compare.Exact, IDs: t.ids, Known: !learn && !same}
 	if found = compare.Responses(a.monolith, a.service, t.rules, o); len(found) == 0 && !same {
 		return Noise, nil
 	}
-	return verdictOf(same, found), found
+	return verdictOf(found), found
 }
 
-func verdictOf(same bool, found []compare.Difference) Verdict {
-	if len(found) == 0 && same {
+func verdictOf(found []compare.Difference) Verdict {
+	if len(found) == 0 {
 		return Match
 	}
 	return Mismatch
