@@ -72,6 +72,10 @@ func (db *DB) maintained(ctx context.Context) bool {
 	return err == nil && held
 }
 
+// maintenanceWait bounds waiting for a table's maintenance to end: some of it does
+// not, and a server may look for deadlocks rarely.
+const maintenanceWait = 5 * time.Second
+
 // StopMaintenance asks for a lock that only maintenance is in the way of. The
 // server ends what is automatic once it looks for deadlocks. A fence would wait as
 // long for that, and the writers would wait for the fence.
@@ -84,7 +88,7 @@ func (db *DB) StopMaintenance(ctx context.Context) error {
 		return explain(err)
 	}
 	for _, name := range db.relations() {
-		err := db.locking(ctx, 2*untilCheck, func(tx pgx.Tx) error {
+		err := db.locking(ctx, min(2*untilCheck, maintenanceWait), func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", name, keepsMaintenanceOut))
 			return err
 		})

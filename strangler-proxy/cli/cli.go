@@ -13,9 +13,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"os/user"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
