@@ -115,11 +115,6 @@ func (m *move) warmUp(ctx context.Context, owner change.Side) error {
 				return fmt.Errorf("look at the %s's partitions: %w", side, err)
 			}
 		}
-		if k, ok := m.db(side).(change.Maintained); ok {
-			if err := k.StopMaintenance(ctx); err != nil {
-				return fmt.Errorf("stop the maintenance of the %s's tables: %w", side, err)
-			}
-		}
 		head, err := m.db(side).Head(ctx)
 		if err != nil {
 			return fmt.Errorf("read the %s's log: %w", side, err)
@@ -134,12 +129,28 @@ func (m *move) warmUp(ctx context.Context, owner change.Side) error {
 	// While one round of keys is verified, writers touch the next. Each is shorter
 	// than the one before, until only what is touched in a moment is left.
 	for before := int64(40 * touchedLimit); ; {
+		if err := m.stopMaintenance(ctx); err != nil {
+			return err
+		}
 		touched, err := m.verifyTouched(ctx, owner, 40*touchedLimit)
 		if err != nil || touched <= fewTouched || touched >= before {
 			return err
 		}
 		before = touched
 	}
+}
+
+// stopMaintenance keeps work that a database has begun by itself from holding a
+// fence up.
+func (m *move) stopMaintenance(ctx context.Context) error {
+	for _, side := range []change.Side{change.Monolith, change.Service} {
+		if k, ok := m.db(side).(change.Maintained); ok {
+			if err := k.StopMaintenance(ctx); err != nil {
+				return fmt.Errorf("stop the maintenance of the %s's tables: %w", side, err)
+			}
+		}
+	}
+	return nil
 }
 
 // runSwitch drives a switch that an earlier engine left under way.

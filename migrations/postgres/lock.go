@@ -76,27 +76,46 @@ func (db *DB) maintained(ctx context.Context) bool {
 // not, and a server may look for deadlocks rarely.
 const maintenanceWait = 5 * time.Second
 
-// StopMaintenance asks for a lock that only maintenance is in the way of. The
+// StopMaintenance asks for locks that only maintenance is in the way of. The
 // server ends what is automatic once it looks for deadlocks. A fence would wait as
 // long for that, and the writers would wait for the fence.
+//
+// What was ended is looked for again: another worker may have had the same table
+// on its list.
 func (db *DB) StopMaintenance(ctx context.Context) error {
-	if !db.maintained(ctx) {
-		return nil
+	for until := time.Now().Add(maintenanceWait); db.maintained(ctx) && time.Now().Before(until); {
+		ended, err := db.interruptMaintenance(ctx)
+		if err != nil {
+			return explain(err)
+		}
+		if !ended {
+			return nil
+		}
 	}
+	return nil
+}
+
+// interruptMaintenance has a lock of each table once. It reports whether it got all
+// of them: maintenance that somebody asked for does not give way.
+func (db *DB) interruptMaintenance(ctx context.Context) (bool, error) {
 	untilCheck, err := db.untilCheck(ctx)
 	if err != nil {
-		return explain(err)
+		return false, err
 	}
+	all := true
 	for _, name := range db.relations() {
 		err := db.locking(ctx, min(2*untilCheck, maintenanceWait), func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", name, keepsMaintenanceOut))
 			return err
 		})
-		if err != nil && code(err) != lockTimeout {
-			return explain(fmt.Errorf("lock %s: %w", name, err))
+		switch {
+		case code(err) == lockTimeout:
+			all = false
+		case err != nil:
+			return false, fmt.Errorf("lock %s: %w", name, err)
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // precedence remembers which tables have to be locked before others.

@@ -70,10 +70,10 @@ func TestWritersWhoNeverCeaseAndTakeTablesInAnotherOrderHoldNothingUp(t *testing
 // although one is at work.
 func TestMaintenanceIsStoppedAndHoldsNoFenceUp(t *testing.T) {
 	unlessShort(t)
-	server := ownServer(t, "fsync=off", "autovacuum_naptime=1", "autovacuum_vacuum_cost_delay=100", "autovacuum_vacuum_cost_limit=1")
+	server := ownServer(t, "fsync=off", "autovacuum_max_workers=1", "autovacuum_naptime=1")
 	dsn, _, err := server.Database(t.Context(), "maintained") // which goes with its server
 	must(t, err)
-	app := application(t, dsn, "CREATE TABLE x (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE x_all PARTITION OF x DEFAULT")
+	app := application(t, dsn, "CREATE TABLE x (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE x_all PARTITION OF x DEFAULT WITH (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)")
 	db := opened(t, dsn, change.Monolith, []change.Table{twoColumns})
 	must(t, db.Prepare(t.Context(), change.Leading))
 	exec(t, app, "INSERT INTO x SELECT n, repeat('v', 500) FROM generate_series(1, 20000) AS n")
@@ -85,7 +85,7 @@ func TestMaintenanceIsStoppedAndHoldsNoFenceUp(t *testing.T) {
 	for s.number(atWork) == 0 {
 		must(t, ctx.Err())
 	}
-	admin := application(t, server.DSN, "ALTER SYSTEM SET autovacuum_naptime = '1d'") // it is not begun again
+	admin := application(t, server.DSN, "ALTER SYSTEM SET autovacuum_naptime = '1d'") // its only worker is not followed by another
 	exec(t, admin, "SELECT pg_reload_conf()")
 
 	writer, err := app.BeginTx(t.Context(), nil)
