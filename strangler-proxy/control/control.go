@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ import (
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
 	"stranglerfig/strangler-proxy/listener"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
@@ -102,6 +104,7 @@ type Control struct {
 	access *proxy.AccessLog // nil where it is off
 	logged io.Closer        // the file it is written to
 	public *listener.Server
+	loops  *loop.Group // of clients' connections; nil: there are none
 	admin  *http.Server
 	URL    string        // where clients are served
 	Admin  string        // where the admin API is
@@ -297,8 +300,10 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 	if secure != nil {
 		c.URL = "https://" + public.Addr().String()
 	}
+	// One for each processor; where there can be none, connections do without.
+	c.loops, _ = loop.Start(runtime.GOMAXPROCS(0))
 	c.public = listener.New(listener.Options{
-		HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,
+		Loops: c.loops, HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,
 		Limits: listener.Limits{
 			Connections: cfg.Limits.Connections, Head: cfg.Limits.HeadTimeout, Idle: cfg.Limits.Idle, Stall: cfg.Limits.BodyTimeout, HeadBytes: int(cfg.Limits.Head),
 		},
@@ -364,6 +369,9 @@ func (c *Control) Close(ctx context.Context) error {
 	c.mu.Unlock()
 	for _, b := range backends {
 		b.Close()
+	}
+	if c.loops != nil {
+		c.loops.Close() // after the backends, some of whose connections are there
 	}
 	errs = append(errs, c.links.Close(), c.ledger.Close())
 	if c.tracer != nil {

@@ -40,6 +40,15 @@ type wait struct {
 // first waits for bytes. When the wait is ended from outside, what has arrived
 // by then is still taken.
 func (c *Conn) first(l socket.Lender) (int, error) {
+	if c.bare != nil {
+		n, err := c.bare.Await(l)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if n, err = c.bare.Try(l); err == socket.ErrNothing {
+				err = c.why()
+			}
+		}
+		return n, err
+	}
 	if c.wait.raw == nil {
 		return c.Conn.Read(l.Lend())
 	}
@@ -71,13 +80,9 @@ func (c *Conn) why() error {
 func (c *Conn) try(fd uintptr) bool {
 	w := &c.wait
 	buf := w.lender.Lend()
-	if c.Secure {
-		c.below.now, c.below.fd = true, fd
-		w.got, w.failed = c.Conn.Read(buf)
-		c.below.now = false
-	} else {
-		w.got, w.failed = socket.ReadNow(fd, buf)
-	}
+	c.below.now, c.below.fd = true, fd
+	w.got, w.failed = c.Conn.Read(buf)
+	c.below.now = false
 	if w.got > 0 {
 		return true
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/socket"
 )
 
@@ -27,6 +28,7 @@ type Conn struct {
 
 	peeked [len(preface)]byte
 	have   int
+	task   *loop.Task // nil: it is served by an ordinary goroutine
 
 	mu     sync.Mutex // guards everything below
 	busy   bool       // a request has begun
@@ -53,7 +55,7 @@ func newConn(s *Server, conn net.Conn) *Conn {
 		c.below = &below{Conn: c.socket}
 		c.Conn, c.Secure, c.bare = tls.Server(c.below, s.tls), true, nil
 	}
-	if open, ok := conn.(syscall.Conn); ok {
+	if open, ok := conn.(syscall.Conn); ok && c.Secure {
 		if raw, err := open.SyscallConn(); err == nil {
 			c.wait.raw, c.wait.try = raw, c.try
 		}
@@ -102,7 +104,75 @@ func (c *Conn) rest() {
 func (c *Conn) nudge(at time.Time) {
 	if !c.busy {
 		c.nudged = true
-		c.Conn.SetReadDeadline(at)
+		if c.bare != nil {
+			c.bare.Interrupt(at)
+		} else {
+			c.Conn.SetReadDeadline(at)
+		}
+	}
+}
+
+// enter has a loop look after a connection in clear text; nil: none does.
+func (c *Conn) enter(l *loop.Loop) *loop.Loop {
+	if l == nil || c.bare == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bare.Enter(l) != nil {
+		return nil
+	}
+	c.Conn = c.bare
+	return l
+}
+
+// Task returns the task that serves the connection while it is on a loop; nil
+// when it is on none.
+func (c *Conn) Task() *loop.Task { return c.task }
+
+// Leave has whoever serves the connection go on as an ordinary goroutine. On an
+// error the connection is closed.
+func (c *Conn) Leave() error {
+	if c.task == nil {
+		return nil
+	}
+	c.mu.Lock()
+	err := c.bare.Leave()
+	c.Conn = c.bare.TCP()
+	c.mu.Unlock()
+	c.task.Leave()
+	c.task = nil
+	return err
+}
+
+// Reset has the connection end with a reset when it is closed, where it is in
+// clear text.
+func (c *Conn) Reset() {
+	if c.bare != nil {
+		c.bare.Reset()
+	}
+}
+
+// WriteBoth writes one after the other, in one go where it is in clear text.
+func (c *Conn) WriteBoth(one, other []byte) error {
+	if c.bare != nil {
+		return c.bare.WriteBoth(one, other)
+	}
+	if _, err := c.Conn.Write(one); err != nil {
+		return err
+	}
+	_, err := c.Conn.Write(other)
+	return err
+}
+
+// cut ends the connection from outside.
+func (c *Conn) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bare != nil {
+		c.bare.Cut()
+	} else {
+		c.socket.Close()
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *Server) Close() error {
 	}
 	s.mu.Lock()
 	for c := range s.conns {
-		c.socket.Close()
+		c.cut()
 	}
 	s.mu.Unlock()
 	err := s.http2.Server.Close()

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"stranglerfig/strangler-proxy/loop"
 )
 
 // Options are what a server is made of.
@@ -29,6 +31,9 @@ type Options struct {
 	HTTP2 http.Handler
 	// TLS is what the server proves itself with; nil serves clear text.
 	TLS *Certificates
+	// Loops are what HTTP/1 connections in clear text begin on; nil: each has a
+	// goroutine.
+	Loops *loop.Group
 	// Limits bound what clients may take.
 	Limits Limits
 	// Refused is told why something was not served, for the metrics: one of
@@ -212,7 +217,19 @@ func (s *Server) admit(conn net.Conn) {
 		s.sendAway(c)
 		return
 	}
-	s.wg.Go(func() { s.serve(c) })
+	s.wg.Add(1)
+	if l := c.enter(s.o.Loops.Pick()); l != nil {
+		l.Go(func(t *loop.Task) {
+			defer s.wg.Done()
+			c.task = t
+			s.serve(c)
+		})
+		return
+	}
+	go func() {
+		defer s.wg.Done()
+		s.serve(c)
+	}()
 }
 
 // begun notes that a connection has begun to ask, and whom. s.mu is held.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,10 +17,28 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stranglerfig/strangler-proxy/listener"
+	"stranglerfig/strangler-proxy/loop"
 )
 
 // hang is how long a test waits for what should come at once.
 const hang = 20 * time.Second
+
+// loops are what connections begin on in all tests; nil: they do not.
+var loops *loop.Group
+
+// TestMain runs the tests twice: connections are served by goroutines, and begin
+// on loops.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	var err error
+	if loops, err = loop.Start(2); err == nil {
+		code |= m.Run()
+		loops.Close()
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		log.Fatal(err)
+	}
+	os.Exit(code)
+}
 
 // engine serves HTTP/1 for tests: each head is answered with its first line.
 type engine struct {
@@ -69,6 +89,9 @@ func (e *engine) serve(c *listener.Conn) {
 		}
 		line, _, _ := strings.Cut(string(l.buf[:n]), "\r\n")
 		if strings.HasPrefix(line, "GET /slow") {
+			if c.Leave() != nil {
+				return
+			}
 			e.began <- line
 			select {
 			case <-e.goOn:
@@ -130,7 +153,7 @@ func run(t *testing.T, change func(*listener.Options)) *running {
 func runOn(t *testing.T, l net.Listener, change func(*listener.Options)) *running {
 	t.Helper()
 	r := &running{engine: newEngine(), addr: l.Addr().String(), refused: map[string]int{}, served: make(chan error, 1)}
-	o := listener.Options{HTTP1: r.engine.serve, HTTP2: http.HandlerFunc(r.handler), Refused: func(reason string) {
+	o := listener.Options{Loops: loops, HTTP1: r.engine.serve, HTTP2: http.HandlerFunc(r.handler), Refused: func(reason string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.refused[reason]++
@@ -324,6 +347,9 @@ func TestSocketsSendAtOnceAndNoticePeersThatAreGone(t *testing.T) {
 	found := make(chan [2]int, 1)
 	r := run(t, func(o *listener.Options) {
 		o.HTTP1 = func(c *listener.Conn) {
+			if err := c.Leave(); err != nil {
+				t.Error(err)
+			}
 			raw, err := c.Conn.(*net.TCPConn).SyscallConn()
 			if err != nil {
 				t.Error(err)

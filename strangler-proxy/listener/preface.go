@@ -31,6 +31,9 @@ func (s *Server) serve(c *Conn) {
 		return
 	}
 	if http2 {
+		if c.Leave() != nil {
+			return
+		}
 		handed = s.http2.take(c)
 		return
 	}

@@ -83,6 +83,20 @@ func (c *conn) write(b []byte) error {
 	return err
 }
 
+// leave has the connection served by an ordinary goroutine from here on, if it is
+// on a loop: whatever waits for something else than what either end sends, or for
+// both ends at once, would keep others waiting there.
+func (c *conn) leave() {
+	if c.client.Task() == nil {
+		return
+	}
+	if c.up != nil && c.up.Leave() != nil {
+		c.up.Close()
+	}
+	c.client.Leave() // what fails then is noticed by whoever reads or writes
+	c.tcp, _ = c.client.Conn.(*net.TCPConn)
+}
+
 // look looks at the clock. Doing so costs something, so what happens within
 // moments happens at the same time.
 func (c *conn) look() time.Time {

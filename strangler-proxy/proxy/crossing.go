@@ -19,6 +19,7 @@ import (
 // cross forwards a request to a backend that speaks something other than
 // HTTP/1.1, over net/http, and its answer to the client.
 func (c *conn) cross() {
+	c.leave()
 	f := &c.flight
 	ctx, cancel := context.WithCancel(context.WithValue(c.client.Closed(), flightKey{}, f))
 	defer cancel()

@@ -49,6 +49,7 @@ const longAgo = math.MinInt64 / 2
 // listen starts an ear. What is left of the body goes to a sink, framed for
 // HTTP/1.1 or bare; without a sink it stays where it is.
 func (c *conn) listen(to sink, framed bool, part func()) {
+	c.leave()
 	e := &ear{at: time.Now(), done: make(chan struct{}), gone: make(chan struct{}), part: part, sent: c.sent}
 	e.read.Store(c.body.done)
 	sends := to != nil && !c.body.done

@@ -163,9 +163,9 @@ func hearing(t *testing.T, body string) (*conn, net.Conn) {
 // a goroutine of its own, where it would otherwise end the process.
 func TestADefectWhileTheClientIsListenedToEndsItsRequestAlone(t *testing.T) {
 	told := make(chan any, 1)
-	c := &conn{proxy: New(Options{Metrics: NewMetrics(prometheus.NewRegistry()), Panicked: func(reason any, _ []byte) { told <- reason }})}
+	c := &conn{proxy: New(Options{Metrics: NewMetrics(prometheus.NewRegistry()), Panicked: func(reason any, _ []byte) { told <- reason }}), client: &listener.Conn{}}
 	parted := false
-	c.listen(nil, false, func() { parted = true }) // to nobody: there is no client
+	c.listen(nil, false, func() { parted = true }) // to nobody: the client has no connection
 	<-c.ear.done
 	if <-told == nil || !parted || c.left() != errGone {
 		t.Errorf("parted with the backend: %t; the request ends with %v", parted, c.left())

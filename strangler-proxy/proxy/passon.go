@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 
@@ -47,6 +46,7 @@ func (c *conn) passBody(a *body, framed bool) error {
 		}
 		err := errNothingCame
 		if c.splicesBack(a) {
+			c.leave()
 			err = c.spliceBack(a)
 		}
 		if err == errNothingCame {
@@ -75,7 +75,7 @@ func (c *conn) passBuffered(a *body, framed bool) error {
 	in := c.back.unread()
 	if !a.chunked && !a.open {
 		piece := in[:min(int64(len(in)), a.left)]
-		if len(c.out) == 0 && len(piece) > 0 || c.tcp != nil && len(piece) > cap(c.out)-len(c.out) {
+		if len(c.out) == 0 && len(piece) > 0 || !c.client.Secure && len(piece) > cap(c.out)-len(c.out) {
 			return c.passApart(a, piece)
 		}
 	}
@@ -99,8 +99,7 @@ func (c *conn) passApart(a *body, piece []byte) error {
 		err = c.write(piece)
 	} else {
 		c.mayWrite()
-		both := net.Buffers{c.out, piece}
-		_, err = both.WriteTo(c.tcp)
+		err = c.client.WriteBoth(c.out, piece)
 	}
 	c.wantAnswer.keep(piece, int64(len(piece)) == a.left)
 	a.left -= int64(len(piece))
@@ -123,7 +122,7 @@ func (c *conn) writeClient(b []byte) error {
 
 // splicesBack reports whether the kernel can move the rest of the answer.
 func (c *conn) splicesBack(a *body) bool {
-	return !a.chunked && !a.open && c.tcp != nil && c.wantAnswer == nil && a.left >= spliceFrom && c.up.TCP() != nil
+	return !a.chunked && !a.open && !c.client.Secure && c.wantAnswer == nil && a.left >= spliceFrom && c.up.Plain()
 }
 
 // spliceBack moves a lot of the answer from socket to socket.

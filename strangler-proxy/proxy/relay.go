@@ -118,7 +118,10 @@ func (c *conn) exchange(again bool) (err error) {
 		}
 		attempt.End(outcome, c.at)
 	}()
-	c.up, err = attempt.Conn(context.Background(), again, c.at)
+	if f.target.Encrypted() {
+		c.leave()
+	}
+	c.up, err = attempt.Conn(context.Background(), c.client.Task(), again, c.at)
 	if err != nil {
 		outcome = upstream.Unconnected(err)
 		return err
@@ -166,8 +169,8 @@ func (c *conn) part() {
 // knows how long the answer is sees that it is not whole; one that takes the
 // connection's end for the answer's gets a reset instead.
 func (c *conn) abort() {
-	if c.unframed && c.tcp != nil {
-		c.tcp.SetLinger(0)
+	if c.unframed {
+		c.client.Reset()
 	}
 	c.client.Close()
 }

@@ -23,6 +23,7 @@ func (c *conn) tunnel() error {
 		return errTunnel
 	}
 	c.hush()
+	c.leave()
 	b := c.appendStatus(c.out[:0])
 	for i := range c.res.Fields {
 		if !c.res.Hop(i) {

@@ -3,10 +3,13 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,6 +22,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/listener"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -112,6 +116,23 @@ type front struct {
 	once     sync.Once
 }
 
+// loops are what clients' connections begin on in all tests; nil: they do not.
+var loops *loop.Group
+
+// TestMain runs the tests twice: clients are served by goroutines, and begin on
+// loops.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	var err error
+	if loops, err = loop.Start(2); err == nil {
+		code |= m.Run()
+		loops.Close()
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		log.Fatal(err)
+	}
+	os.Exit(code)
+}
+
 func serve(t testing.TB, p *proxy.Proxy) *front {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -123,7 +144,7 @@ func serve(t testing.TB, p *proxy.Proxy) *front {
 
 func serveOn(t testing.TB, p *proxy.Proxy, l net.Listener) *front {
 	t.Helper()
-	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
+	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{Loops: loops, HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
 	go func() { f.ended <- f.server.Serve(l) }()
 	t.Cleanup(f.Close)
 	return f

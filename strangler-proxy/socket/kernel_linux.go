@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"os"
 	"syscall"
 	"unsafe"
 )
@@ -23,4 +24,21 @@ func quietNow(fd uintptr) bool {
 	var one [1]byte
 	_, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 	return err == syscall.EAGAIN
+}
+
+func writevNow(fd uintptr, a, b []byte) (int, syscall.Errno) {
+	both := [2]syscall.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
+	both[0].SetLen(len(a))
+	both[1].SetLen(len(b))
+	n, _, err := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&both)), 2)
+	return int(n), err
+}
+
+// duplicate returns another file descriptor for the same connection.
+func duplicate(fd uintptr) (int, error) {
+	n, _, err := syscall.RawSyscall(syscall.SYS_FCNTL, fd, syscall.F_DUPFD_CLOEXEC, 0)
+	if err != 0 {
+		return 0, os.NewSyscallError("fcntl", err)
+	}
+	return int(n), nil
 }

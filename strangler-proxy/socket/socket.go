@@ -17,13 +17,21 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"stranglerfig/strangler-proxy/loop"
 )
 
 // Conn is a TCP connection. One goroutine may read and another one may write at
 // the same time; the methods that do both count as reading.
+//
+// It may be on a loop, see [Conn.Enter]. Then it belongs to one of the loop's
+// tasks, and waiting lets the loop's others go on.
 type Conn struct {
-	*net.TCPConn
+	tcp *net.TCPConn // nil on a loop
 	raw syscall.RawConn
+	on  *loop.Source // nil: Go's poller looks after it
+
+	local, remote net.Addr
 
 	in, out transfer
 	asked   []byte // what [Conn.Ask] has still to send
@@ -54,20 +62,38 @@ type Lender interface {
 // New returns a connection in place of one of package net, whose methods may
 // still be used.
 func New(tcp *net.TCPConn) (*Conn, error) {
-	raw, err := tcp.SyscallConn()
-	if err != nil {
+	c := &Conn{local: tcp.LocalAddr(), remote: tcp.RemoteAddr()}
+	if err := c.take(tcp); err != nil {
 		return nil, err
 	}
-	c := &Conn{TCPConn: tcp, raw: raw}
 	c.read, c.write, c.ask, c.look = c.tryRead, c.tryWrite, c.tryAsk, c.peek
 	c.last = func(fd uintptr) { c.tryRead(fd) }
 	return c, nil
 }
 
+// take has Go's poller look after the connection.
+func (c *Conn) take(tcp *net.TCPConn) (err error) {
+	c.tcp = tcp
+	c.raw, err = tcp.SyscallConn()
+	return err
+}
+
+// TCP returns the connection of package net; nil on a loop.
+func (c *Conn) TCP() *net.TCPConn { return c.tcp }
+
+// LocalAddr implements [net.Conn].
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements [net.Conn].
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
 // Read implements [net.Conn].
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
+	}
+	if c.on != nil {
+		return c.readOn(b, nil)
 	}
 	c.in = transfer{b: b}
 	return c.finishRead(c.raw.Read(c.read))
@@ -75,8 +101,24 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 // Await reads into a buffer that is lent only when there is something to read.
 func (c *Conn) Await(l Lender) (int, error) {
+	if c.on != nil {
+		return c.readOn(nil, l)
+	}
 	c.in = transfer{lender: l}
 	return c.finishRead(c.raw.Read(c.read))
+}
+
+// Try reads what is there: the error is [ErrNothing] where nothing is.
+func (c *Conn) Try(l Lender) (int, error) {
+	if c.on != nil {
+		n, err := ReadNow(uintptr(c.on.FD()), l.Lend())
+		if n == 0 {
+			l.Return()
+		}
+		return n, err
+	}
+	c.in = transfer{lender: l}
+	return c.finishRead(c.raw.Control(c.last))
 }
 
 // ErrNothing is what a read gives that does not wait. TLS takes it for a
@@ -105,6 +147,12 @@ func (e *NotAskedError) Unwrap() error { return e.Err }
 // over, and the error is io.EOF. It is a [NotAskedError] where the question was
 // not sent whole.
 func (c *Conn) Ask(question []byte, l Lender) (int, error) {
+	if c.on != nil {
+		if _, err := c.writeOn(question); err != nil {
+			return 0, &NotAskedError{err}
+		}
+		return c.readOn(nil, l)
+	}
 	c.asked = question
 	c.in = transfer{lender: l}
 	err := c.raw.Read(c.ask)
@@ -135,6 +183,9 @@ var errStuck = errors.New("the question is not taken whole")
 
 // Write implements [net.Conn].
 func (c *Conn) Write(b []byte) (int, error) {
+	if c.on != nil {
+		return c.writeOn(b)
+	}
 	c.out = transfer{b: b}
 	err := c.raw.Write(c.write)
 	n := c.out.n
@@ -146,6 +197,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 // Quiet reports whether the other end has left the connection open and has not
 // sent anything that was not read.
 func (c *Conn) Quiet() bool {
+	if c.on != nil {
+		return c.on.Quiet() && quietNow(uintptr(c.on.FD()))
+	}
 	return c.raw.Control(c.look) == nil && c.quiet
 }
 
@@ -163,8 +217,10 @@ func (c *Conn) failed(op string, waiting, calling error) error {
 		return waiting
 	case calling == nil, calling == io.EOF, calling == ErrNothing:
 		return calling
+	case calling == syscall.EBADF: // on a loop, where nobody else can tell
+		calling = net.ErrClosed
 	}
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, calling)}
+	return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: os.NewSyscallError(op, calling)}
 }
 
 // tryRead reads what is there; false: nothing is.
@@ -216,7 +272,7 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 			c.in.err = errStuck
 			return true
 		case err != 0:
-			c.in.err = &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("write", err)}
+			c.in.err = &net.OpError{Op: "write", Net: "tcp", Source: c.local, Addr: c.remote, Err: os.NewSyscallError("write", err)}
 			return true
 		}
 		if c.asked = c.asked[n:]; len(c.asked) == 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"stranglerfig/strangler-proxy/loop"
 )
 
 // Attempt is one request to a backend over a connection of its own. End must
@@ -122,15 +124,27 @@ func (b *Backend) RetryUnsent() bool {
 
 // Conn returns a connection: an idle one that the backend has neither closed
 // nor sent anything on unasked, or a new one; fresh demands a new one. The
-// error is a NotSentError.
-func (a Attempt) Conn(ctx context.Context, fresh bool, now time.Time) (*Conn, error) {
-	b, e := a.backend, a.endpoint
+// error is a NotSentError. For a task on a loop it is on that loop.
+func (a Attempt) Conn(ctx context.Context, t *loop.Task, fresh bool, now time.Time) (c *Conn, err error) {
 	if !fresh {
-		if c := b.reuse(e, now); c != nil {
+		if c := a.backend.reuse(a.endpoint, t.Loop(), now); c != nil {
 			return c, nil
 		}
 	}
-	if b.takeSlot() {
+	t.Apart(func() { c, err = a.open(ctx) })
+	if l := t.Loop(); err == nil && l != nil {
+		if err := c.tcp.Enter(l); err != nil {
+			c.Close()
+			return nil, &NotSentError{err}
+		}
+	}
+	return c, err
+}
+
+func (a Attempt) open(ctx context.Context) (*Conn, error) {
+	b, e := a.backend, a.endpoint
+	// What is idle on a loop is of no use to others.
+	if b.takeSlot() || b.evict() && b.takeSlot() {
 		return b.connect(ctx, e)
 	}
 	return b.await(ctx, e)

@@ -29,6 +29,7 @@ type Backend struct {
 	o         Options
 	endpoints []*endpoint
 	hosts     []*url.URL // of the endpoints
+	encrypted bool       // one of them is
 	transport atomic.Pointer[transport]
 	prober    *http.Transport // asks whether the backend is well, whatever it has to bear
 	dialer    net.Dialer
@@ -82,6 +83,7 @@ func New(o Options) (*Backend, error) {
 		}
 		b.endpoints = append(b.endpoints, &endpoint{url: u})
 		b.hosts = append(b.hosts, u)
+		b.encrypted = b.encrypted || u.Scheme == "https"
 	}
 	b.URL = b.endpoints[0].url
 	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial, KeepAlive: 30 * time.Second}
@@ -97,6 +99,10 @@ func New(o Options) (*Backend, error) {
 	}
 	return b, nil
 }
+
+// Encrypted reports whether an endpoint is reached over TLS. What TLS does, also
+// when it is closed, may take a while, which is nothing for a loop.
+func (b *Backend) Encrypted() bool { return b.encrypted }
 
 // Raw reports whether the backend speaks HTTP/1.1, so that Begin may be used.
 func (b *Backend) Raw() bool { return b.o.Protocol == HTTP1 }

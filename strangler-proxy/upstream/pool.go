@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/socket"
 )
 
@@ -29,17 +30,24 @@ type Conn struct {
 // TCP returns the connection when nothing is between it and the bytes that are
 // spoken; nil under TLS.
 func (c *Conn) TCP() *net.TCPConn {
-	if c.Conn == net.Conn(c.tcp) {
-		return c.tcp.TCPConn
+	if c.Plain() {
+		return c.tcp.TCP()
 	}
 	return nil
 }
+
+// Plain reports whether nothing is between the connection and the bytes that are
+// spoken.
+func (c *Conn) Plain() bool { return c.Conn == net.Conn(c.tcp) }
+
+// Leave takes the connection off its loop. On an error it is of no more use.
+func (c *Conn) Leave() error { return c.tcp.Leave() }
 
 // Ask writes a request and waits for the first bytes of the answer, which go
 // into a buffer that is lent as soon as they are there. The error is a
 // [socket.NotAskedError] where the request was not sent whole.
 func (c *Conn) Ask(request []byte, l socket.Lender) (int, error) {
-	if c.TCP() != nil {
+	if c.Plain() {
 		return c.tcp.Ask(request, l)
 	}
 	if _, err := c.Conn.Write(request); err != nil {
@@ -126,24 +134,31 @@ func (c *Conn) Keep(now time.Time) {
 // reuse returns an idle connection of an endpoint, the last one used first;
 // nil where there is none. One that the backend has closed is not used, nor one
 // on which it sent something: that would be taken for the next answer.
-func (b *Backend) reuse(e *endpoint, now time.Time) *Conn {
+func (b *Backend) reuse(e *endpoint, on *loop.Loop, now time.Time) *Conn {
 	way := b.way.Load()
 	for {
-		e.mu.Lock()
-		n := len(e.idle)
-		if n == 0 {
-			e.mu.Unlock()
+		c := e.takeIdle(on)
+		if c == nil {
 			return nil
 		}
-		c := e.idle[n-1]
-		e.idle[n-1] = nil
-		e.idle = e.idle[:n-1]
-		e.mu.Unlock()
 		if c.way == way && now.Sub(c.since) < b.o.Limits.IdleFor && c.tcp.Quiet() {
 			return c
 		}
 		c.Close()
 	}
+}
+
+// takeIdle takes the idle connection on a loop, or on none, that was used last.
+func (e *endpoint) takeIdle(on *loop.Loop) *Conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := len(e.idle) - 1; i >= 0; i-- {
+		if c := e.idle[i]; c.tcp.Loop() == on {
+			e.idle = slices.Delete(e.idle, i, i+1)
+			return c
+		}
+	}
+	return nil
 }
 
 // sweep closes what has been idle for too long, or was led another way.
@@ -219,7 +234,7 @@ func (b *Backend) nudge() {
 // take.
 func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
 	err = b.awaitThat(ctx, func() bool {
-		if c = b.reuse(e, time.Now()); c != nil {
+		if c = b.reuse(e, nil, time.Now()); c != nil {
 			return true
 		}
 		return b.takeSlot()

@@ -1,0 +1,287 @@
+// Package loop runs connections on event loops: a thread for each, on which all
+// of its connections take turns. Where package net parks a goroutine and has
+// Go's scheduler find it again, a loop asks the kernel which of its sockets are
+// ready and switches to their coroutines itself, which costs a fraction.
+//
+// What runs on a loop is a [Task]: a function that is written like any other,
+// and that lets others go on wherever it waits for one of its sockets, see
+// [Source]. It must not wait for anything else, because all the others would wait
+// with it. Where it has to, it has that done [Task.Apart], or it leaves the loop
+// for good by [Task.Leave] and goes on as an ordinary goroutine.
+//
+// The pattern is the Reactor's (D. Schmidt, 1995), with a coroutine in place of
+// each handler. Start at [Start].
+package loop
+
+import (
+	"math"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Group is a number of loops.
+type Group struct {
+	loops []*Loop
+	work  sync.WaitGroup
+}
+
+// Start starts n loops, which Close ends. The error is [errors.ErrUnsupported]
+// where there is no epoll.
+//
+// A loop keeps one of Go's processors, also while it waits for a moment, so
+// GOMAXPROCS is raised by as many: nobody else has fewer than before.
+func Start(n int) (*Group, error) {
+	g := &Group{}
+	for range n {
+		p, err := newPoller()
+		if err != nil {
+			g.Close()
+			return nil, err
+		}
+		g.loops = append(g.loops, &Loop{poller: p, soonest: never})
+	}
+	raiseProcessors(n)
+	for _, l := range g.loops {
+		g.work.Go(l.run)
+	}
+	return g, nil
+}
+
+// Close waits until the tasks of all loops have ended, or left, and ends the
+// loops.
+func (g *Group) Close() {
+	for _, l := range g.loops {
+		l.post(func() { l.ending = true })
+	}
+	g.work.Wait()
+	raiseProcessors(-len(g.loops))
+}
+
+// processors is locked while their number is changed.
+var processors sync.Mutex
+
+func raiseProcessors(by int) {
+	processors.Lock()
+	defer processors.Unlock()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + by)
+}
+
+// Pick returns the loop that has the fewest tasks; nil where there is none.
+func (g *Group) Pick() *Loop {
+	if g == nil {
+		return nil
+	}
+	var least *Loop
+	for _, l := range g.loops {
+		if least == nil || l.tasks.Load() < least.tasks.Load() {
+			least = l
+		}
+	}
+	return least
+}
+
+// Loop is one of them.
+type Loop struct {
+	poller poller
+	tasks  atomic.Int64 // on the loop
+
+	mu     sync.Mutex // guards the following
+	posted []func()
+	slots  []slot // of sources, by their places
+	free   []uint32
+
+	// What follows is the loop's own.
+	running *Task
+	waiting []*Task // for a source
+	turns   []*Task // that have had theirs
+	spent   int     // of the running task's turn
+	soonest int64   // no deadline that is waited for comes before it
+	now     int64   // nanoseconds after start
+	ending  bool
+}
+
+// slot has a source. Its generation tells it from those that had the place
+// before, of which the kernel may still have something to say.
+type slot struct {
+	source     *Source
+	generation uint32
+}
+
+const (
+	never    = math.MaxInt64
+	batch    = 256              // events that are taken at once
+	patience = time.Millisecond // that a loop keeps its processor while nothing happens
+)
+
+// start is when time begins.
+var start = time.Now()
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(int64(t.Sub(start)), 1)
+}
+
+func moment(nanos int64) time.Time {
+	if nanos == 0 {
+		return time.Time{}
+	}
+	return start.Add(time.Duration(nanos))
+}
+
+// post has f done on the loop.
+func (l *Loop) post(f func()) {
+	l.mu.Lock()
+	rings := len(l.posted) == 0
+	l.posted = append(l.posted, f)
+	l.mu.Unlock()
+	if rings {
+		l.poller.ring()
+	}
+}
+
+// run is the loop.
+func (l *Loop) run() {
+	defer l.poller.close()
+	events, ready := make([]event, batch), make([]*Source, batch)
+	for !l.ending || l.tasks.Load() > 0 {
+		happened := l.wait(events)
+		l.now = int64(time.Since(start))
+		rung := l.sources(happened, ready)
+		for i := range happened {
+			if s := ready[i]; s != nil {
+				l.notice(s, happened[i].bits())
+				ready[i] = nil
+			}
+		}
+		if rung {
+			l.perform()
+		}
+		l.takeTurns()
+		if l.now >= l.soonest {
+			l.expire()
+		}
+	}
+}
+
+// wait waits until something happens. For a moment it does so without a word to
+// Go's scheduler, which would have to be told twice, and be watchful meanwhile.
+func (l *Loop) wait(events []event) []event {
+	if len(l.turns) > 0 {
+		return l.poller.look(events, 0)
+	}
+	left := l.soonest - l.now
+	if happened := l.poller.look(events, time.Duration(min(max(left, 0), int64(patience)))); len(happened) > 0 || left <= int64(patience) {
+		return happened
+	}
+	return l.poller.sleep(events, time.Duration(left))
+}
+
+// sources looks up whom events are about. It reports whether the bell was among
+// them.
+func (l *Loop) sources(happened []event, to []*Source) (rung bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range happened {
+		place, generation := happened[i].token()
+		if place == bellPlace {
+			rung = true
+			continue
+		}
+		if s := &l.slots[place]; s.generation == generation {
+			to[i] = s.source
+		}
+	}
+	return rung
+}
+
+// notice notes what has become of a source and lets go on who waited for that.
+func (l *Loop) notice(s *Source, bits uint32) {
+	s.state.Or(bits)
+	if t := s.waiter; t != nil && bits&s.wanted != 0 {
+		l.resume(t, nil)
+	}
+}
+
+// perform does what was posted.
+func (l *Loop) perform() {
+	l.poller.hush()
+	l.mu.Lock()
+	posted := l.posted
+	l.posted = nil
+	l.mu.Unlock()
+	for _, f := range posted {
+		f()
+	}
+}
+
+// takeTurns lets those go on who had their turn before.
+func (l *Loop) takeTurns() {
+	for range len(l.turns) {
+		t := l.turns[0]
+		l.turns[0] = nil
+		l.turns = l.turns[1:]
+		l.resume(t, nil)
+	}
+}
+
+// expire ends the waits whose time is over.
+func (l *Loop) expire() {
+	l.soonest = never
+	var over []*Task
+	for _, t := range l.waiting {
+		switch by := t.by.Load(); {
+		case by == 0:
+		case by <= l.now:
+			over = append(over, t)
+		default:
+			l.soonest = min(l.soonest, by)
+		}
+	}
+	for _, t := range over {
+		l.resume(t, os.ErrDeadlineExceeded)
+	}
+}
+
+// resume lets a task go on until it waits again, leaves or ends.
+func (l *Loop) resume(t *Task, woken error) {
+	if t.by != nil {
+		l.forget(t)
+	}
+	t.woken = woken
+	l.running, l.spent = t, 0
+	_, goesOn := t.next()
+	l.running = nil
+	switch {
+	case !goesOn:
+		l.tasks.Add(-1)
+	case t.left:
+		l.tasks.Add(-1)
+		go t.next()
+	}
+}
+
+// await notes that the running task waits until a time, and lets others go on.
+func (l *Loop) await(by *atomic.Int64) error {
+	t := l.running
+	t.by, t.place = by, len(l.waiting)
+	l.waiting = append(l.waiting, t)
+	if at := by.Load(); at != 0 && at < l.soonest {
+		l.soonest = at
+	}
+	t.yield(struct{}{})
+	return t.woken
+}
+
+// forget notes that a task does not wait any more.
+func (l *Loop) forget(t *Task) {
+	last := l.waiting[len(l.waiting)-1]
+	l.waiting[t.place], last.place = last, t.place
+	l.waiting[len(l.waiting)-1] = nil
+	l.waiting = l.waiting[:len(l.waiting)-1]
+	t.by = nil
+}

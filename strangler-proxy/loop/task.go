@@ -1,0 +1,82 @@
+package loop
+
+import (
+	"iter"
+	"sync/atomic"
+)
+
+// Task is a function that runs on a loop. Its methods are for itself, and may be
+// called on nil, which is no task and on no loop.
+type Task struct {
+	loop  *Loop
+	next  func() (struct{}, bool)
+	yield func(struct{}) bool
+	left  bool
+
+	// What follows is the loop's, while the task waits.
+	by    *atomic.Int64 // until when; nil: it does not wait for a source
+	place int           // among those who wait
+	woken error         // what ended the wait
+}
+
+// Go runs f on the loop.
+func (l *Loop) Go(f func(*Task)) {
+	t := &Task{loop: l}
+	t.next, _ = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		f(t)
+	})
+	l.tasks.Add(1)
+	l.post(func() { l.resume(t, nil) })
+}
+
+// Loop returns the loop that the task is on; nil if it is on none.
+func (t *Task) Loop() *Loop {
+	if t == nil || t.left {
+		return nil
+	}
+	return t.loop
+}
+
+// Leave has the task go on as an ordinary goroutine from here on. It must have
+// no source on the loop any more.
+func (t *Task) Leave() {
+	if t.Loop() == nil {
+		return
+	}
+	t.left = true
+	t.yield(struct{}{})
+}
+
+// Apart does what may take a while on a goroutine of its own and waits for it,
+// while others go on. What f panics with goes on here.
+func (t *Task) Apart(f func()) {
+	l := t.Loop()
+	if l == nil {
+		f()
+		return
+	}
+	var reason any
+	go func() {
+		defer l.post(func() { l.resume(t, nil) })
+		defer func() { reason = recover() }()
+		f()
+	}()
+	t.yield(struct{}{})
+	if reason != nil {
+		panic(reason)
+	}
+}
+
+// share is how many times a task may go on without waiting until others have
+// their turn.
+const share = 64
+
+// spend counts what a task has done without waiting.
+func (l *Loop) spend() {
+	if l.spent++; l.spent >= share {
+		t := l.running
+		l.turns = append(l.turns, t)
+		t.yield(struct{}{})
+	}
+}
