@@ -49,13 +49,14 @@ contract-tests/crashes/      : *
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change
 strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential contract-tests/match
-strangler-proxy/socket/      :
-strangler-proxy/upstream/    : strangler-proxy/socket
+strangler-proxy/loop/        :
+strangler-proxy/socket/      : strangler-proxy/loop
+strangler-proxy/upstream/    : strangler-proxy/socket strangler-proxy/loop
 strangler-proxy/http1/       :
-strangler-proxy/listener/    : strangler-proxy/socket
+strangler-proxy/listener/    : strangler-proxy/socket strangler-proxy/loop
 strangler-proxy/trace/       :
 strangler-proxy/shadow/      : strangler-proxy/ contract-tests/compare contract-tests/contract contract-tests/match contract-tests/noise contract-tests/sequential contract-tests/tape migrations/change
-strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/route strangler-proxy/socket strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
+strangler-proxy/proxy/       : strangler-proxy/http1 strangler-proxy/listener strangler-proxy/loop strangler-proxy/route strangler-proxy/socket strangler-proxy/trace strangler-proxy/upstream migrations/engine migrations/change
 strangler-proxy/control/     : strangler-proxy/ migrations/ contract-tests/
 strangler-proxy/control/api/ : migrations/change
 strangler-proxy/evidence/    : strangler-proxy/control contract-tests/contract contract-tests/verify contract-tests/compare contract-tests/match migrations/ledger migrations/engine

@@ -71,8 +71,12 @@ func mayRepeat(b *upstream.Backend, method string, hasBody bool, err error) bool
 	if errors.As(err, &notSent) {
 		return !errors.Is(err, upstream.ErrOpen) && !errors.Is(err, upstream.ErrFull) && b.RetryUnsent()
 	}
-	return route.Reads(method) && !hasBody && !tookTooLong(err) && !errors.Is(err, errTunnel) && b.Retry()
+	return repeatable(method, hasBody) && !tookTooLong(err) && !errors.Is(err, errTunnel) && b.Retry()
 }
+
+// repeatable reports whether a request only reads and has no body, so that it may
+// be asked again whatever became of it.
+func repeatable(method string, hasBody bool) bool { return route.Reads(method) && !hasBody }
 
 func tookTooLong(err error) bool {
 	var timeout net.Error

@@ -33,7 +33,7 @@ func TestABackendThatStopsSendingJustBeforeItIsAskedIsNotWaitedFor(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, err := attempt.Conn(context.Background(), nil, false, time.Now())
+	up, err := attempt.Conn(context.Background(), upstream.Want{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

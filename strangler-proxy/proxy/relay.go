@@ -121,7 +121,7 @@ func (c *conn) exchange(again bool) (err error) {
 	if f.target.Encrypted() {
 		c.leave()
 	}
-	c.up, err = attempt.Conn(context.Background(), c.client.Task(), again, c.at)
+	c.up, err = attempt.Conn(context.Background(), upstream.Want{Task: c.client.Task(), Fresh: again, Sure: !repeatable(c.req.Method, c.req.Length != 0)}, c.at)
 	if err != nil {
 		outcome = upstream.Unconnected(err)
 		return err

@@ -74,6 +74,10 @@ func (c *Conn) Loop() *loop.Loop {
 	return c.on.Loop()
 }
 
+// Unheard reports whether the loop that the connection is on has heard nothing of
+// it that was not read. It costs less than Quiet and may be a moment behind.
+func (c *Conn) Unheard() bool { return c.on != nil && c.on.Quiet() }
+
 // Interrupt sets the deadline for reads, also of one that is under way on a loop.
 func (c *Conn) Interrupt(at time.Time) {
 	if c.on != nil {

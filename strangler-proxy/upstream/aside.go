@@ -33,7 +33,7 @@ func (b *Backend) AsideConn(ctx context.Context, now time.Time) (*Conn, error) {
 		return nil, err
 	}
 	e := b.pick(now)
-	if c := b.reuse(e, nil, now); c != nil {
+	if c := b.reuse(e, Want{}, now); c != nil {
 		return c, nil
 	}
 	if !b.takeSlot() {

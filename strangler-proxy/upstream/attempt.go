@@ -122,17 +122,27 @@ func (b *Backend) RetryUnsent() bool {
 	return b.Retry()
 }
 
+// Want says what connection is wanted.
+type Want struct {
+	// Task is whom it is for: it is on the loop that the task is on, if any.
+	Task *loop.Task
+	// Fresh demands a new one.
+	Fresh bool
+	// Sure has an idle one on a loop looked at once more, although the loop has
+	// heard nothing of it: what is asked on it could not be asked again.
+	Sure bool
+}
+
 // Conn returns a connection: an idle one that the backend has neither closed
-// nor sent anything on unasked, or a new one; fresh demands a new one. The
-// error is a NotSentError. For a task on a loop it is on that loop.
-func (a Attempt) Conn(ctx context.Context, t *loop.Task, fresh bool, now time.Time) (c *Conn, err error) {
-	if !fresh {
-		if c := a.backend.reuse(a.endpoint, t.Loop(), now); c != nil {
+// nor sent anything on unasked, or a new one. The error is a NotSentError.
+func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, err error) {
+	if !want.Fresh {
+		if c := a.backend.reuse(a.endpoint, want, now); c != nil {
 			return c, nil
 		}
 	}
-	t.Apart(func() { c, err = a.open(ctx) })
-	if l := t.Loop(); err == nil && l != nil {
+	want.Task.Apart(func() { c, err = a.open(ctx) })
+	if l := want.Task.Loop(); err == nil && l != nil {
 		if err := c.tcp.Enter(l); err != nil {
 			c.Close()
 			return nil, &NotSentError{err}

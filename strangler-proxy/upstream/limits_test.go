@@ -115,7 +115,7 @@ func raw(b *upstream.Backend) (err error) {
 	}
 	outcome := upstream.Failed
 	defer func() { attempt.End(outcome, time.Now()) }()
-	c, err := attempt.Conn(context.Background(), nil, false, time.Now())
+	c, err := attempt.Conn(context.Background(), upstream.Want{}, time.Now())
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func TestWhoeverWaitsForAConnectionGetsOneWhenItIsGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := first.Conn(t.Context(), nil, false, time.Now())
+	held, err := first.Conn(t.Context(), upstream.Want{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestWhoeverWaitsForAConnectionGetsOneWhenItIsGivenBack(t *testing.T) {
 			return
 		}
 		defer second.End(upstream.Well, time.Now())
-		c, err := second.Conn(t.Context(), nil, false, time.Now())
+		c, err := second.Conn(t.Context(), upstream.Want{}, time.Now())
 		if err != nil {
 			t.Error(err)
 			return
@@ -184,7 +184,7 @@ func TestWaitingForAConnectionInVainIsNoFaultOfTheBackend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := first.Conn(t.Context(), nil, false, time.Now())
+	held, err := first.Conn(t.Context(), upstream.Want{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestWaitingForAConnectionInVainIsNoFaultOfTheBackend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = attempt.Conn(t.Context(), nil, false, time.Now())
+		_, err = attempt.Conn(t.Context(), upstream.Want{}, time.Now())
 		if !errors.Is(err, upstream.ErrFull) || upstream.Unconnected(err) != upstream.Undecided {
 			t.Fatalf("without a connection: %v", err)
 		}
@@ -233,7 +233,7 @@ func TestAConnectionThatCannotBeUsedAgainIsNot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first, err := attempt.Conn(t.Context(), nil, false, time.Now())
+		first, err := attempt.Conn(t.Context(), upstream.Want{}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -244,7 +244,7 @@ func TestAConnectionThatCannotBeUsedAgainIsNot(t *testing.T) {
 		first.Keep(time.Now())
 		spoil(its)
 		eventually(t, name, func() bool {
-			again, err := attempt.Conn(t.Context(), nil, false, time.Now())
+			again, err := attempt.Conn(t.Context(), upstream.Want{}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -155,7 +155,7 @@ func TestAnOldConnectionOfOnesOwnIsNotKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := attempt.Conn(t.Context(), nil, false, time.Now())
+		c, err := attempt.Conn(t.Context(), upstream.Want{}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -134,18 +134,27 @@ func (c *Conn) Keep(now time.Time) {
 // reuse returns an idle connection of an endpoint, the last one used first;
 // nil where there is none. One that the backend has closed is not used, nor one
 // on which it sent something: that would be taken for the next answer.
-func (b *Backend) reuse(e *endpoint, on *loop.Loop, now time.Time) *Conn {
+func (b *Backend) reuse(e *endpoint, want Want, now time.Time) *Conn {
 	way := b.way.Load()
 	for {
-		c := e.takeIdle(on)
+		c := e.takeIdle(want.Task.Loop())
 		if c == nil {
 			return nil
 		}
-		if c.way == way && now.Sub(c.since) < b.o.Limits.IdleFor && c.tcp.Quiet() {
+		if c.way == way && now.Sub(c.since) < b.o.Limits.IdleFor && c.quiet(want.Sure) {
 			return c
 		}
 		c.Close()
 	}
+}
+
+// quiet reports whether nothing has come on an idle connection, nor its end. To be
+// sure it is looked at.
+func (c *Conn) quiet(sure bool) bool {
+	if !sure && c.tcp.Loop() != nil {
+		return c.tcp.Unheard()
+	}
+	return c.tcp.Quiet()
 }
 
 // takeIdle takes the idle connection on a loop, or on none, that was used last.
@@ -234,7 +243,7 @@ func (b *Backend) nudge() {
 // take.
 func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
 	err = b.awaitThat(ctx, func() bool {
-		if c = b.reuse(e, nil, time.Now()); c != nil {
+		if c = b.reuse(e, Want{}, time.Now()); c != nil {
 			return true
 		}
 		return b.takeSlot()

@@ -135,7 +135,7 @@ func TestAHandshakeTakesNoLongerThanItMay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := attempt.Conn(t.Context(), nil, false, time.Now()); !isNotSent(err) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := attempt.Conn(t.Context(), upstream.Want{}, time.Now()); !isNotSent(err) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a connection of one's own: %v", err)
 		}
 		attempt.End(upstream.Unreachable, time.Now())
