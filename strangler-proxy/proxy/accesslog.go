@@ -30,8 +30,8 @@ type AccessLog struct {
 }
 
 const (
-	logLot    = 64 << 10 // bytes that are written at once
-	logBuffer = 4 << 20  // bytes that may wait to be written
+	logLot    = 256 << 10 // bytes that are written at once
+	logBuffer = 4 << 20   // bytes that may wait to be written
 	logEvery  = 200 * time.Millisecond
 )
 
