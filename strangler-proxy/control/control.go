@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -301,7 +300,7 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 		c.URL = "https://" + public.Addr().String()
 	}
 	// One for each processor; where there can be none, connections do without.
-	c.loops, _ = loop.Start(runtime.GOMAXPROCS(0))
+	c.loops, _ = loop.Start(loop.Processors())
 	c.public = listener.New(listener.Options{
 		Loops: c.loops, HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,
 		Limits: listener.Limits{

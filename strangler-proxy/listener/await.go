@@ -3,7 +3,6 @@ package listener
 import (
 	"errors"
 	"os"
-	"syscall"
 
 	"stranglerfig/strangler-proxy/socket"
 )
@@ -26,10 +25,9 @@ func (c *Conn) Await(l socket.Lender) (n int, err error) {
 	return n, err
 }
 
-// wait is how a connection waits for bytes: by the socket's file descriptor,
-// reading only when something is there.
+// wait is how a connection waits for bytes under TLS: by the socket's file
+// descriptor, reading only when something is there.
 type wait struct {
-	raw syscall.RawConn // nil where there is no file descriptor
 	try func(fd uintptr) (done bool)
 
 	lender socket.Lender // of the wait under way, and its result
@@ -49,15 +47,15 @@ func (c *Conn) first(l socket.Lender) (int, error) {
 		}
 		return n, err
 	}
-	if c.wait.raw == nil {
+	if c.tcp == nil {
 		return c.Conn.Read(l.Lend())
 	}
 	w := &c.wait
 	w.lender, w.got, w.failed = l, 0, nil
-	err := w.raw.Read(w.try)
+	err := c.tcp.When(w.try)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		ended := true
-		if err = w.raw.Control(func(fd uintptr) { ended = !c.try(fd) }); err == nil && ended {
+		if err = c.tcp.Control(func(fd uintptr) { ended = !c.try(fd) }); err == nil && ended {
 			err = c.why()
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"stranglerfig/strangler-proxy/loop"
@@ -21,7 +20,8 @@ type Conn struct {
 
 	server *Server
 	socket net.Conn     // what is below; in clear text the same
-	bare   *socket.Conn // in clear text: reads and writes for less than Conn does; nil: Conn does
+	tcp    *socket.Conn // the socket, where it is one of TCP
+	bare   *socket.Conn // the same in clear text: reads and writes for less than Conn does; nil: Conn does
 	below  *below       // between TLS, or net/http, and the socket
 	asked  bool         // it has begun to ask; guarded by the server's lock
 	wait   wait
@@ -48,17 +48,13 @@ func newConn(s *Server, conn net.Conn) *Conn {
 	c := &Conn{Conn: conn, socket: conn, server: s, age: s.age.Load()}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		if bare, err := socket.New(tcp); err == nil {
-			c.socket, c.bare = bare, bare
+			c.socket, c.tcp, c.bare = bare, bare, bare
 		}
 	}
 	if s.tls != nil {
-		c.below = &below{Conn: c.socket}
+		c.below = &below{Conn: c.socket, tcp: c.tcp}
 		c.Conn, c.Secure, c.bare = tls.Server(c.below, s.tls), true, nil
-	}
-	if open, ok := conn.(syscall.Conn); ok && c.Secure {
-		if raw, err := open.SyscallConn(); err == nil {
-			c.wait.raw, c.wait.try = raw, c.try
-		}
+		c.wait.try = c.try
 	}
 	return c
 }
@@ -104,26 +100,28 @@ func (c *Conn) rest() {
 func (c *Conn) nudge(at time.Time) {
 	if !c.busy {
 		c.nudged = true
-		if c.bare != nil {
-			c.bare.Interrupt(at)
+		if c.tcp != nil {
+			c.tcp.Interrupt(at)
 		} else {
 			c.Conn.SetReadDeadline(at)
 		}
 	}
 }
 
-// enter has a loop look after a connection in clear text; nil: none does.
-func (c *Conn) enter(l *loop.Loop) *loop.Loop {
-	if l == nil || c.bare == nil {
-		return nil
+// enter has a loop look after the connection; false: it does not.
+func (c *Conn) enter(l *loop.Loop) bool {
+	if l == nil || c.tcp == nil {
+		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bare.Enter(l) != nil {
-		return nil
+	if c.tcp.Enter(l) != nil {
+		return false
 	}
-	c.Conn = c.bare
-	return l
+	if !c.Secure {
+		c.Conn = c.tcp
+	}
+	return true
 }
 
 // Task returns the task that serves the connection while it is on a loop; nil
@@ -137,8 +135,10 @@ func (c *Conn) Leave() error {
 		return nil
 	}
 	c.mu.Lock()
-	err := c.bare.Leave()
-	c.Conn = c.bare.TCP()
+	err := c.tcp.Leave()
+	if !c.Secure {
+		c.Conn = c.tcp.TCP()
+	}
 	c.mu.Unlock()
 	c.task.Leave()
 	c.task = nil
@@ -169,8 +169,8 @@ func (c *Conn) WriteBoth(one, other []byte) error {
 func (c *Conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bare != nil {
-		c.bare.Cut()
+	if c.tcp != nil {
+		c.tcp.Cut()
 	} else {
 		c.socket.Close()
 	}

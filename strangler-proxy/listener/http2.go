@@ -118,17 +118,18 @@ func (h *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 // below is what is below a connection that net/http may get.
 type below struct {
 	net.Conn
-	now    bool // reads do not wait, but take what the file descriptor has
-	fd     uintptr
-	replay []byte // the preface
-	taken  *Conn  // net/http has it; nil before
+	tcp    *socket.Conn // where it is one
+	now    bool         // reads do not wait
+	fd     uintptr      // what they read from, off a loop
+	replay []byte       // the preface
+	taken  *Conn        // net/http has it; nil before
 	closed sync.Once
 }
 
 // Read implements [net.Conn].
 func (b *below) Read(p []byte) (int, error) {
 	if b.now {
-		return socket.ReadNow(b.fd, p)
+		return b.tcp.ReadNow(b.fd, p)
 	}
 	if len(b.replay) == 0 {
 		return b.Conn.Read(p)

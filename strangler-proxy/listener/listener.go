@@ -31,8 +31,8 @@ type Options struct {
 	HTTP2 http.Handler
 	// TLS is what the server proves itself with; nil serves clear text.
 	TLS *Certificates
-	// Loops are what HTTP/1 connections in clear text begin on; nil: each has a
-	// goroutine.
+	// Loops are what connections are served on while they speak HTTP/1, after the
+	// handshake where there is one; nil: each has a goroutine.
 	Loops *loop.Group
 	// Limits bound what clients may take.
 	Limits Limits
@@ -217,19 +217,24 @@ func (s *Server) admit(conn net.Conn) {
 		s.sendAway(c)
 		return
 	}
-	s.wg.Add(1)
-	if l := c.enter(s.o.Loops.Pick()); l != nil {
-		l.Go(func(t *loop.Task) {
-			defer s.wg.Done()
-			c.task = t
-			s.serve(c)
-		})
-		return
+	if c.Secure || !s.loops(c) {
+		s.wg.Go(func() { s.serve(c) })
 	}
-	go func() {
+}
+
+// loops has a loop serve a connection from here on; false: none does.
+func (s *Server) loops(c *Conn) bool {
+	l := s.o.Loops.Pick()
+	if !c.enter(l) {
+		return false
+	}
+	s.wg.Add(1)
+	l.Go(func(t *loop.Task) {
 		defer s.wg.Done()
-		s.serve(c)
-	}()
+		c.task = t
+		s.guarded(c, s.converse)
+	})
+	return true
 }
 
 // begun notes that a connection has begun to ask, and whom. s.mu is held.

@@ -14,8 +14,27 @@ import (
 // preface is what an HTTP/2 client sends first.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// serve finds out what a connection speaks and has it served.
+// serve shakes hands, where that is due, finds out what a connection speaks, and
+// has it served.
 func (s *Server) serve(c *Conn) {
+	s.guarded(c, func(c *Conn) (handed bool) {
+		if c.Secure {
+			http2, err := c.shakeHands()
+			switch {
+			case err != nil:
+				return false
+			case http2:
+				return s.http2.take(c)
+			case s.loops(c):
+				return true
+			}
+		}
+		return s.converse(c)
+	})
+}
+
+// guarded serves a connection and ends it, unless it was handed on.
+func (s *Server) guarded(c *Conn, serve func(*Conn) (handed bool)) {
 	handed := false
 	defer func() {
 		if reason := recover(); reason != nil {
@@ -26,31 +45,28 @@ func (s *Server) serve(c *Conn) {
 			s.gone(c)
 		}
 	}()
+	handed = serve(c)
+}
+
+// converse waits until a connection has begun to ask and has it answered.
+func (s *Server) converse(c *Conn) (handed bool) {
 	http2, err := c.greet()
-	if err != nil {
-		return
-	}
-	if http2 {
-		if c.Leave() != nil {
-			return
-		}
-		handed = s.http2.take(c)
-		return
+	switch {
+	case err != nil:
+		return false
+	case http2:
+		return c.Leave() == nil && s.http2.take(c)
 	}
 	s.mu.Lock()
 	s.begun(c)
 	s.mu.Unlock()
 	s.o.HTTP1(c)
+	return false
 }
 
-// greet finds out what a connection speaks and, unless that is known by its
-// handshake, waits for its first bytes.
+// greet waits for a connection's first bytes and finds out what it speaks, unless
+// that is known by its handshake.
 func (c *Conn) greet() (http2 bool, err error) {
-	if c.Secure {
-		if http2, err = c.shakeHands(); http2 || err != nil {
-			return http2, err
-		}
-	}
 	c.rest()
 	if c.have, err = c.first((*peeking)(c)); err != nil {
 		return false, err

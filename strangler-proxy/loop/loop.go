@@ -60,13 +60,24 @@ func (g *Group) Close() {
 	raiseProcessors(-len(g.loops))
 }
 
-// processors is locked while their number is changed.
-var processors sync.Mutex
+// processors are those that loops have added to Go's.
+var processors struct {
+	sync.Mutex
+	added int
+}
 
 func raiseProcessors(by int) {
 	processors.Lock()
 	defer processors.Unlock()
+	processors.added += by
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + by)
+}
+
+// Processors is how many processors Go has without those that loops have added.
+func Processors() int {
+	processors.Lock()
+	defer processors.Unlock()
+	return runtime.GOMAXPROCS(0) - processors.added
 }
 
 // Pick returns the loop that has the fewest tasks; nil where there is none.

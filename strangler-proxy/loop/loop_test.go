@@ -338,6 +338,9 @@ func TestLoopsShareTasksAndTakeNobodysProcessors(t *testing.T) {
 	if got := runtime.GOMAXPROCS(0); got != before+2 {
 		t.Errorf("there are %d processors instead of %d", got, before+2)
 	}
+	if got := loop.Processors(); got != before {
+		t.Errorf("without those of the loops there are %d processors instead of %d", got, before)
+	}
 	hold, first, second := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	one := g.Pick()
 	one.Go(func(task *loop.Task) { defer close(first); task.Apart(func() { <-hold }) })

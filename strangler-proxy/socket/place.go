@@ -105,7 +105,7 @@ func (c *Conn) readOn(b []byte, l Lender) (int, error) {
 		if l != nil {
 			b = l.Lend()
 		}
-		n, err := ReadNow(uintptr(c.on.FD()), b)
+		n, err := readAtOnce(uintptr(c.on.FD()), b)
 		if n == 0 && l != nil {
 			l.Return()
 		}
@@ -119,6 +119,44 @@ func (c *Conn) readOn(b []byte, l Lender) (int, error) {
 		c.on.Spend()
 		return n, c.failed("read", nil, err)
 	}
+}
+
+// When waits until try says that it is done. It is asked at once, and whenever
+// something may have come.
+func (c *Conn) When(try func(fd uintptr) (done bool)) error {
+	if c.on == nil {
+		return c.raw.Read(try)
+	}
+	for !try(uintptr(c.on.FD())) {
+		c.on.Dry()
+		if err := c.on.Readable(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Control shows the file descriptor.
+func (c *Conn) Control(show func(fd uintptr)) error {
+	if c.on == nil {
+		return c.raw.Control(show)
+	}
+	show(uintptr(c.on.FD()))
+	return nil
+}
+
+// ReadNow reads without waiting from the file descriptor that When or Control has
+// shown: the error is [ErrNothing] where nothing has arrived. On a loop it knows
+// without looking where nothing has.
+func (c *Conn) ReadNow(fd uintptr, b []byte) (int, error) {
+	if c.Unheard() {
+		return 0, ErrNothing
+	}
+	n, err := readAtOnce(fd, b)
+	if c.on != nil && err == nil && n < len(b) {
+		c.on.Drained()
+	}
+	return n, err
 }
 
 // writeOn writes on a loop.

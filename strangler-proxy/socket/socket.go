@@ -111,7 +111,7 @@ func (c *Conn) Await(l Lender) (int, error) {
 // Try reads what is there: the error is [ErrNothing] where nothing is.
 func (c *Conn) Try(l Lender) (int, error) {
 	if c.on != nil {
-		n, err := ReadNow(uintptr(c.on.FD()), l.Lend())
+		n, err := readAtOnce(uintptr(c.on.FD()), l.Lend())
 		if n == 0 {
 			l.Return()
 		}
@@ -230,7 +230,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	if in.lender != nil {
 		b = in.lender.Lend()
 	}
-	in.n, in.err = ReadNow(fd, b)
+	in.n, in.err = readAtOnce(fd, b)
 	if in.n == 0 && in.lender != nil {
 		in.lender.Return()
 	}
@@ -285,9 +285,9 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 // peek looks without reading.
 func (c *Conn) peek(fd uintptr) { c.quiet = quietNow(fd) }
 
-// ReadNow reads without waiting: the error is [ErrNothing] where nothing has
+// readAtOnce reads without waiting: the error is [ErrNothing] where nothing has
 // arrived, and io.EOF where nothing will.
-func ReadNow(fd uintptr, b []byte) (int, error) {
+func readAtOnce(fd uintptr, b []byte) (int, error) {
 	for {
 		n, err := readNow(fd, b)
 		switch {
