@@ -12,8 +12,9 @@ import (
 	"stranglerfig/strangler-proxy/socket"
 )
 
-// Conn is a client's connection. One goroutine serves it. Its net.Conn is a
-// *net.TCPConn in clear text, for those who splice, and a *tls.Conn otherwise.
+// Conn is a client's connection. One goroutine serves it, or a task on a loop
+// until it leaves. Its net.Conn is a *tls.Conn where it is encrypted; in clear
+// text it is a *net.TCPConn off a loop, for those who splice.
 type Conn struct {
 	net.Conn
 	Secure bool // it came over TLS

@@ -14,7 +14,8 @@ import (
 	"stranglerfig/strangler-proxy/upstream"
 )
 
-// conn serves HTTP/1.x on a client's connection. One goroutine runs it; while
+// conn serves HTTP/1.x on a client's connection. One goroutine runs it, or a task
+// on a loop until it leaves; while
 // a request is with its backend another one, the ear, may listen to the client.
 type conn struct {
 	proxy  *Proxy
