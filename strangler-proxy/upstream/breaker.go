@@ -3,12 +3,17 @@ package upstream
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // breaker opens after failures in a row and admits one trial after a pause.
 type breaker struct {
 	o BreakerOptions
+	// calm: nothing has failed since something succeeded. It is looked at first,
+	// because processors that lock the same lock for each request wait for each
+	// other.
+	calm atomic.Bool
 
 	mu       sync.Mutex
 	failures int
@@ -29,6 +34,9 @@ const trialPauses = 10
 
 // admit reports whether a request may be sent, and as which trial.
 func (k *breaker) admit(now time.Time) (admitted bool, as trial) {
+	if k.calm.Load() {
+		return true, 0
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failures < k.o.Failures {
@@ -64,10 +72,14 @@ func (k *breaker) ends(of trial) bool {
 
 // succeeded reports whether that has closed the breaker.
 func (k *breaker) succeeded() (closed bool) {
+	if k.calm.Load() {
+		return false
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	closed = k.failures >= k.o.Failures
 	k.failures, k.trial = 0, 0
+	k.calm.Store(true)
 	return closed
 }
 
@@ -82,6 +94,7 @@ func (k *breaker) undecided(of trial) {
 func (k *breaker) failed(of trial, now time.Time) (opened bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.calm.Store(false)
 	k.failures++
 	k.ends(of)
 	if opened = k.failures == k.o.Failures; opened || of != 0 {
