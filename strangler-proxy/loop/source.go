@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"net"
 	"sync/atomic"
 	"time"
 )
@@ -73,7 +74,7 @@ const nowhere = -1
 func (s *Source) FD() int { return s.fd }
 
 // Readable waits until a read may find something, or until the deadline: the
-// error is [os.ErrDeadlineExceeded].
+// error is [os.ErrDeadlineExceeded], or [net.ErrClosed] where it was removed.
 func (s *Source) Readable() error { return s.await(readable|broken, &s.readBy) }
 
 // Writable waits until a write may take something, or until the deadline.
@@ -81,6 +82,9 @@ func (s *Source) Writable() error { return s.await(writable|broken, &s.writeBy) 
 
 func (s *Source) await(what uint32, by *atomic.Int64) error {
 	for s.state.Load()&what == 0 {
+		if s.fd == nowhere {
+			return net.ErrClosed
+		}
 		s.waiter, s.wanted = s.loop.running, what
 		err := s.loop.await(by)
 		s.waiter = nil

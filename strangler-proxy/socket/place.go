@@ -35,8 +35,8 @@ func (c *Conn) Enter(l *loop.Loop) error {
 	return nil
 }
 
-// Leave has Go's poller look after the connection again. On an
-// error it is closed.
+// Leave has Go's poller look after the connection again. On an error it is
+// closed.
 func (c *Conn) Leave() error {
 	if c.on == nil {
 		return nil

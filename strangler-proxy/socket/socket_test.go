@@ -392,6 +392,9 @@ func TestALoopThatIsLeftAfterTheConnectionWasClosedGivesAnError(t *testing.T) {
 		ours, _ := ends(t)
 		onLoop := ours.Loop() != nil
 		ours.Close()
+		if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("read: error %v", err)
+		}
 		if err := ours.Leave(); onLoop && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("leave: error %v", err)
 		}
