@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,11 +113,12 @@ func (m *move) adopt(s Spec) error {
 	}
 	defer m.op.Unlock()
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if installed(m.state.Phase) {
+		defer m.mu.Unlock()
 		return fmt.Errorf("the data of %s cannot change while its move is %s: restore it, or cancel the move first", s.Capability, m.state.Settled())
 	}
 	m.spec = s
+	m.mu.Unlock()
 	return m.disconnect() // what was opened before knows the old tables
 }
 
@@ -223,13 +225,12 @@ func (m *move) connect(ctx context.Context) error {
 // because a file may have been replaced since it was looked at.
 func (m *move) reconnect(ctx context.Context) error {
 	m.mu.Lock()
-	var err error
-	if !installed(m.state.Phase) {
-		err = m.disconnect()
-	}
+	anew := !installed(m.state.Phase)
 	m.mu.Unlock()
-	if err != nil {
-		return err
+	if anew {
+		if err := m.disconnect(); err != nil {
+			return err
+		}
 	}
 	return m.connect(ctx)
 }
@@ -263,17 +264,19 @@ func (m *move) stream(from change.Side) *stream {
 // close stops everything and closes both databases.
 func (m *move) close() error {
 	m.quiet()
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	return m.disconnect()
 }
 
-// disconnect closes both databases; m.mu is held.
+// disconnect closes both databases. That may take a while, in which requests ask
+// how far the streams are, so m.mu is not held.
 func (m *move) disconnect() error {
+	m.mu.Lock()
+	dbs := maps.Clone(m.dbs)
+	clear(m.dbs)
+	m.mu.Unlock()
 	var errs []error
-	for side, db := range m.dbs {
+	for _, db := range dbs {
 		errs = append(errs, db.Close())
-		delete(m.dbs, side)
 	}
 	return errors.Join(errs...)
 }

@@ -98,8 +98,6 @@ func (m *move) adoptPrepared(ctx context.Context) error {
 	monolith, errM := m.db(change.Monolith).Owner(ctx)
 	service, errS := m.db(change.Service).Owner(ctx)
 	if errM != nil || errS != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
 		return m.disconnect()
 	}
 	s := cutover.New()

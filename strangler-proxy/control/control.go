@@ -299,8 +299,10 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 	if secure != nil {
 		c.URL = "https://" + public.Addr().String()
 	}
-	// One for each processor; where there can be none, connections do without.
-	c.loops, _ = loop.Start(loop.Processors())
+	var err error
+	if c.loops, err = loop.Start(loop.Processors()); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		c.o.Log.Warn("clients are served without event loops, which costs more", "error", err)
+	}
 	c.public = listener.New(listener.Options{
 		Loops: c.loops, HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,
 		Limits: listener.Limits{

@@ -16,6 +16,7 @@ import (
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/upstream"
 )
 
 const (
@@ -284,13 +285,17 @@ func (c *Control) connect(cfg *config.Config) error {
 // forgetBackends lets go of the backends that the config in force does not name.
 func (c *Control) forgetBackends(cfg *config.Config) {
 	all := namedBackends(cfg)
+	var gone []*upstream.Backend
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for key, b := range c.backends {
 		if _, stays := all[key]; !stays {
-			b.Close() // requests under way end on what they have
+			gone = append(gone, b)
 			delete(c.backends, key)
 		}
+	}
+	c.mu.Unlock()
+	for _, b := range gone {
+		b.Close() // requests under way end on what they have
 	}
 }
 

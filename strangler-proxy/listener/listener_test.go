@@ -23,19 +23,34 @@ import (
 // hang is how long a test waits for what should come at once.
 const hang = 20 * time.Second
 
-// loops are what connections begin on in all tests; nil: they do not.
-var loops *loop.Group
+// onLoops says that connections begin on loops.
+var onLoops bool
+
+// startLoops starts those of all tests; nil: there can be none. The first test that
+// needs them calls it, because m.Run says how many processors there are.
+var startLoops = sync.OnceValue(func() *loop.Group {
+	loops, err := loop.Start(2)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		log.Fatal(err)
+	}
+	return loops
+})
+
+func loops() *loop.Group {
+	if !onLoops {
+		return nil
+	}
+	return startLoops()
+}
 
 // TestMain runs the tests twice: connections are served by goroutines, and begin
 // on loops.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	var err error
-	if loops, err = loop.Start(2); err == nil {
-		code |= m.Run()
-		loops.Close()
-	} else if !errors.Is(err, errors.ErrUnsupported) {
-		log.Fatal(err)
+	onLoops = true
+	code |= m.Run()
+	if all := startLoops(); all != nil {
+		all.Close()
 	}
 	os.Exit(code)
 }
@@ -153,7 +168,7 @@ func run(t *testing.T, change func(*listener.Options)) *running {
 func runOn(t *testing.T, l net.Listener, change func(*listener.Options)) *running {
 	t.Helper()
 	r := &running{engine: newEngine(), addr: l.Addr().String(), refused: map[string]int{}, served: make(chan error, 1)}
-	o := listener.Options{Loops: loops, HTTP1: r.engine.serve, HTTP2: http.HandlerFunc(r.handler), Refused: func(reason string) {
+	o := listener.Options{Loops: loops(), HTTP1: r.engine.serve, HTTP2: http.HandlerFunc(r.handler), Refused: func(reason string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.refused[reason]++

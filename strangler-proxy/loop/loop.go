@@ -38,7 +38,9 @@ func Start(n int) (*Group, error) {
 	for range n {
 		p, err := newPoller()
 		if err != nil {
-			g.Close()
+			for _, l := range g.loops {
+				l.poller.close()
+			}
 			return nil, err
 		}
 		g.loops = append(g.loops, &Loop{poller: p, soonest: never})
@@ -163,10 +165,17 @@ func (l *Loop) run() {
 		happened := l.wait(events)
 		l.now = int64(time.Since(start))
 		rung := l.sources(happened, ready)
-		for i := range happened {
-			if s := ready[i]; s != nil {
-				l.notice(s, happened[i].bits())
-				ready[i] = nil
+		// All is noted before anyone goes on, who could otherwise take a
+		// connection for alive of which the end has been told.
+		for i, s := range ready[:len(happened)] {
+			if s != nil {
+				s.state.Or(happened[i].bits())
+			}
+		}
+		for i, s := range ready[:len(happened)] {
+			ready[i] = nil
+			if s != nil && s.waiter != nil && happened[i].bits()&s.wanted != 0 {
+				l.resume(s.waiter, nil)
 			}
 		}
 		if rung {
@@ -208,14 +217,6 @@ func (l *Loop) sources(happened []event, to []*Source) (rung bool) {
 		}
 	}
 	return rung
-}
-
-// notice notes what has become of a source and lets go on who waited for that.
-func (l *Loop) notice(s *Source, bits uint32) {
-	s.state.Or(bits)
-	if t := s.waiter; t != nil && bits&s.wanted != 0 {
-		l.resume(t, nil)
-	}
 }
 
 // perform does what was posted.

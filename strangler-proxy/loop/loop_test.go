@@ -265,9 +265,9 @@ func TestWhatWasSaidOfASocketIsNotTakenForAnother(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	l.Go(func(*loop.Task) {
-		<-ready // while the loop can notice nothing
-	})
+	busy := make(chan struct{})
+	l.Go(func(*loop.Task) { close(busy); <-ready }) // while the loop can notice nothing
+	<-busy
 	say(t, speakFirst)
 	say(t, speakSecond)
 	close(ready)
@@ -284,6 +284,68 @@ func TestWhatWasSaidOfASocketIsNotTakenForAnother(t *testing.T) {
 		}
 	})
 	ended(t, done)
+}
+
+// TestWhatHasBeenToldIsKnownBeforeAnyoneGoesOn of all that came in one lot.
+func TestWhatHasBeenToldIsKnownBeforeAnyoneGoesOn(t *testing.T) {
+	l := one(t)
+	first, speakFirst := ends(t, l)
+	second, speakSecond := ends(t, l)
+	ready, firstDone, secondDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	await := func(mine, other *loop.Source, done chan struct{}) func(*loop.Task) {
+		return func(*loop.Task) {
+			defer close(done)
+			if err := mine.Readable(); err != nil {
+				t.Error(err)
+			}
+			if other.Quiet() {
+				t.Error("nothing is said to have come on the other connection")
+			}
+		}
+	}
+	l.Go(await(first, second, firstDone))
+	l.Go(await(second, first, secondDone))
+	busy := make(chan struct{})
+	l.Go(func(*loop.Task) { close(busy); <-ready }) // while the loop can notice nothing
+	<-busy
+	say(t, speakFirst)
+	say(t, speakSecond)
+	close(ready)
+	ended(t, firstDone, secondDone)
+}
+
+// TestLoopsThatCannotAllBeStartedLeaveNothingBehind where no file can be opened.
+func TestLoopsThatCannotAllBeStartedLeaveNothingBehind(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	free, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(free)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(free) + 3 // one loop and a half
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	_, failed := loop.Start(2)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(failed, unix.EMFILE) {
+		t.Errorf("error %v", failed)
+	}
+	if got := runtime.GOMAXPROCS(0); got != before {
+		t.Errorf("there are %d processors instead of %d", got, before)
+	}
+	if again, err := unix.Dup(0); err != nil || again != free {
+		t.Errorf("the next free file is %d instead of %d, %v", again, free, err)
+	} else {
+		unix.Close(again)
+	}
 }
 
 func TestAConnectionThatIsCutEndsWhatWaitsForIt(t *testing.T) {

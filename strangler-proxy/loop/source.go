@@ -111,6 +111,9 @@ func (s *Source) Full() { s.state.And(^(writable | broken)) }
 // Quiet reports whether nothing has been heard of it that was not used.
 func (s *Source) Quiet() bool { return s.state.Load()&(readable|broken) == 0 }
 
+// Heard is when the loop has last listened to its sources. It is for its tasks.
+func (s *Source) Heard() time.Time { return moment(s.loop.now) }
+
 // ReadBy sets the time by which a read has to end; zero: whenever.
 func (s *Source) ReadBy(t time.Time) { s.readBy.Store(nanos(t)) }
 

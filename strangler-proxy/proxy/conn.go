@@ -33,6 +33,7 @@ type conn struct {
 	body   body           // the request's
 	sent   bool           // it has been sent on to its end
 	up     *upstream.Conn // the backend's connection, while one is held
+	stale  bool           // it had been idle, and has not answered yet: it may have ended just before
 	ear    *ear           // nil: nobody listens
 	last   bool           // the connection ends after this answer
 	begun  bool           // an answer's head has been written

@@ -44,12 +44,12 @@ func (c *conn) relay() {
 			f.err = err
 			c.last = true
 			return
+		case !again && (f.other == nil || c.stale) && mayRepeat(f.target, c.req.Method, c.req.Length != 0, err):
+			again = true
+			continue
 		case f.other != nil:
 			c.fallBack(err)
 			again = false
-			continue
-		case !again && mayRepeat(f.target, c.req.Method, c.req.Length != 0, err):
-			again = true
 			continue
 		}
 		f.err = err
@@ -97,6 +97,7 @@ func (e excused) Error() string { return fmt.Sprintf("the service answered %d", 
 // connection, because an idle one has just failed.
 func (c *conn) exchange(again bool) (err error) {
 	f := &c.flight
+	c.stale = false
 	begin := f.target.Begin
 	if again {
 		begin = f.target.BeginAgain
@@ -126,6 +127,10 @@ func (c *conn) exchange(again bool) (err error) {
 		outcome = upstream.Unconnected(err)
 		return err
 	}
+	c.stale = c.up.Used()
+	if c.up.Waited() {
+		c.look()
+	}
 	limit := f.target.Timeouts().Answer
 	if f.other != nil {
 		limit = f.obeyed.FallbackAfter
@@ -136,6 +141,7 @@ func (c *conn) exchange(again bool) (err error) {
 	if err != nil {
 		return err
 	}
+	c.stale = false
 	if f.other != nil && excuses(c.res.Status) {
 		outcome = upstream.Well
 		return excused{c.res.Status}

@@ -116,19 +116,34 @@ type front struct {
 	once     sync.Once
 }
 
-// loops are what clients' connections begin on in all tests; nil: they do not.
-var loops *loop.Group
+// onLoops says that connections begin on loops.
+var onLoops bool
+
+// startLoops starts those of all tests; nil: there can be none. The first test that
+// needs them calls it, because m.Run says how many processors there are.
+var startLoops = sync.OnceValue(func() *loop.Group {
+	loops, err := loop.Start(2)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		log.Fatal(err)
+	}
+	return loops
+})
+
+func loops() *loop.Group {
+	if !onLoops {
+		return nil
+	}
+	return startLoops()
+}
 
 // TestMain runs the tests twice: clients are served by goroutines, and begin on
 // loops.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	var err error
-	if loops, err = loop.Start(2); err == nil {
-		code |= m.Run()
-		loops.Close()
-	} else if !errors.Is(err, errors.ErrUnsupported) {
-		log.Fatal(err)
+	onLoops = true
+	code |= m.Run()
+	if all := startLoops(); all != nil {
+		all.Close()
 	}
 	os.Exit(code)
 }
@@ -144,7 +159,7 @@ func serve(t testing.TB, p *proxy.Proxy) *front {
 
 func serveOn(t testing.TB, p *proxy.Proxy, l net.Listener) *front {
 	t.Helper()
-	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{Loops: loops, HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
+	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{Loops: loops(), HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
 	go func() { f.ended <- f.server.Serve(l) }()
 	t.Cleanup(f.Close)
 	return f

@@ -1,8 +1,10 @@
 package socket
 
 import (
+	"errors"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,6 +27,7 @@ func (c *Conn) Enter(l *loop.Loop) error {
 	if err != nil {
 		return err
 	}
+	reserve.hold()
 	on, err := l.Add(fd)
 	if err != nil {
 		syscall.Close(fd)
@@ -49,14 +52,54 @@ func (c *Conn) Leave() error {
 		return net.ErrClosed
 	}
 	file := os.NewFile(uintptr(fd), "")
-	defer file.Close()
 	conn, err := net.FileConn(file)
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		conn, err = reserve.instead(func() (net.Conn, error) {
+			defer file.Close() // which makes room for the reserve again
+			return net.FileConn(file)
+		})
+	}
+	file.Close()
 	if err != nil {
 		return err
 	}
 	conn.SetReadDeadline(readBy)
 	conn.SetWriteDeadline(writeBy)
 	return c.take(conn.(*net.TCPConn))
+}
+
+// reserve is a file descriptor that is held for connections that leave their loop
+// while there is none left: they need two for a moment.
+var reserve spare
+
+type spare struct {
+	mu   sync.Mutex
+	held *os.File
+}
+
+// hold takes the descriptor, where it is not held yet.
+func (s *spare) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take()
+}
+
+func (s *spare) take() {
+	if s.held == nil {
+		s.held, _ = os.Open(os.DevNull) // or else the next time
+	}
+}
+
+// instead lets go of the descriptor for as long as it takes to open a connection.
+func (s *spare) instead(open func() (net.Conn, error)) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held != nil {
+		s.held.Close()
+		s.held = nil
+	}
+	defer s.take()
+	return open()
 }
 
 // nowhere is where a connection is that could not leave its loop.
@@ -75,8 +118,13 @@ func (c *Conn) Loop() *loop.Loop {
 }
 
 // Unheard reports whether the loop that the connection is on has heard nothing of
-// it that was not read. It costs less than Quiet and may be a moment behind.
-func (c *Conn) Unheard() bool { return c.on != nil && c.on.Quiet() }
+// it that was not read. It costs less than Quiet and is a moment behind: how old
+// what the loop has heard may be at a time is the caller's to say.
+func (c *Conn) Unheard(now time.Time, age time.Duration) bool {
+	return c.unheard() && now.Sub(c.on.Heard()) < age
+}
+
+func (c *Conn) unheard() bool { return c.on != nil && c.on.Quiet() }
 
 // Interrupt sets the deadline for reads, also of one that is under way on a loop.
 func (c *Conn) Interrupt(at time.Time) {
@@ -149,7 +197,7 @@ func (c *Conn) Control(show func(fd uintptr)) error {
 // shown: the error is [ErrNothing] where nothing has arrived. On a loop it knows
 // without looking where nothing has.
 func (c *Conn) ReadNow(fd uintptr, b []byte) (int, error) {
-	if c.Unheard() {
+	if c.unheard() {
 		return 0, ErrNothing
 	}
 	n, err := readAtOnce(fd, b)

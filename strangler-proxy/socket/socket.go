@@ -198,7 +198,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 // sent anything that was not read.
 func (c *Conn) Quiet() bool {
 	if c.on != nil {
-		return c.Unheard() && quietNow(uintptr(c.on.FD()))
+		return c.unheard() && quietNow(uintptr(c.on.FD()))
 	}
 	return c.raw.Control(c.look) == nil && c.quiet
 }

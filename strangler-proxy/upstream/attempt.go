@@ -138,23 +138,27 @@ type Want struct {
 func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, err error) {
 	if !want.Fresh {
 		if c := a.backend.reuse(a.endpoint, want, now); c != nil {
+			c.waited = false
 			return c, nil
 		}
 	}
 	want.Task.Apart(func() { c, err = a.open(ctx) })
-	if l := want.Task.Loop(); err == nil && l != nil {
-		if err := c.tcp.Enter(l); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	c.waited = true
+	if l := want.Task.Loop(); l != nil {
+		if err := c.enter(l); err != nil {
 			c.Close()
 			return nil, &NotSentError{err}
 		}
 	}
-	return c, err
+	return c, nil
 }
 
 func (a Attempt) open(ctx context.Context) (*Conn, error) {
 	b, e := a.backend, a.endpoint
-	// What is idle on a loop is of no use to others.
-	if b.takeSlot() || b.evict() && b.takeSlot() {
+	if b.takeSlot() {
 		return b.connect(ctx, e)
 	}
 	return b.await(ctx, e)

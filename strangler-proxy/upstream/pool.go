@@ -23,6 +23,7 @@ type Conn struct {
 	born     time.Time
 	since    time.Time // it is idle
 	closed   atomic.Bool
+	waited   bool
 	takeBy   time.Time // deadline of what is written
 	sendBy   time.Time // deadline of what is read
 }
@@ -42,6 +43,18 @@ func (c *Conn) Plain() bool { return c.Conn == net.Conn(c.tcp) }
 
 // Leave takes the connection off its loop. On an error it is of no more use.
 func (c *Conn) Leave() error { return c.tcp.Leave() }
+
+// enter has a loop look after the connection, which knows no deadlines then.
+func (c *Conn) enter(l *loop.Loop) error {
+	c.takeBy, c.sendBy = time.Time{}, time.Time{}
+	return c.tcp.Enter(l)
+}
+
+// Waited reports whether it took a while to get this connection.
+func (c *Conn) Waited() bool { return c.waited }
+
+// Used reports whether there was a request on it before the present one.
+func (c *Conn) Used() bool { return !c.since.IsZero() }
 
 // Ask writes a request and waits for the first bytes of the answer, which go
 // into a buffer that is lent as soon as they are there. The error is a
@@ -119,16 +132,23 @@ func (c *Conn) Keep(now time.Time) {
 		return
 	}
 	e.mu.Lock()
-	kept := len(e.idle) < b.o.Limits.Idle && !b.ended.Load()
-	if kept {
+	spare := c // what is not kept
+	if limit := b.o.Limits.Idle; limit > 0 && !b.ended.Load() {
+		spare = nil
+		if len(e.idle) >= limit {
+			// The one that was used longest ago: it may be where nobody looks for it.
+			spare = e.idle[0]
+			e.idle = slices.Delete(e.idle, 0, 1)
+		}
 		e.idle = append(e.idle, c)
 	}
 	e.mu.Unlock()
-	if !kept {
-		c.Close()
-		return
+	if spare != nil {
+		spare.Close()
 	}
-	b.nudge()
+	if spare != c {
+		b.nudge()
+	}
 }
 
 // reuse returns an idle connection of an endpoint, the last one used first;
@@ -141,33 +161,53 @@ func (b *Backend) reuse(e *endpoint, want Want, now time.Time) *Conn {
 		if c == nil {
 			return nil
 		}
-		if c.way == way && now.Sub(c.since) < b.o.Limits.IdleFor && c.quiet(want.Sure) {
+		if c.way == way && now.Sub(c.since) < b.o.Limits.IdleFor && c.quiet(want.Sure, now) {
 			return c
 		}
 		c.Close()
 	}
 }
 
+// unheardFor is how old what a loop has heard of an idle connection may be, not to
+// be heard again.
+const unheardFor = time.Millisecond
+
 // quiet reports whether nothing has come on an idle connection, nor its end. To be
 // sure it is looked at.
-func (c *Conn) quiet(sure bool) bool {
-	if !sure && c.tcp.Loop() != nil {
-		return c.tcp.Unheard()
-	}
-	return c.tcp.Quiet()
+func (c *Conn) quiet(sure bool, now time.Time) bool {
+	return !sure && c.tcp.Unheard(now, unheardFor) || c.tcp.Quiet()
 }
 
 // takeIdle takes the idle connection on a loop, or on none, that was used last.
 func (e *endpoint) takeIdle(on *loop.Loop) *Conn {
+	return e.takeLast(func(c *Conn) bool { return c.tcp.Loop() == on })
+}
+
+func (e *endpoint) takeLast(which func(*Conn) bool) *Conn {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := len(e.idle) - 1; i >= 0; i-- {
-		if c := e.idle[i]; c.tcp.Loop() == on {
+		if c := e.idle[i]; which(c) {
 			e.idle = slices.Delete(e.idle, i, i+1)
 			return c
 		}
 	}
 	return nil
+}
+
+// takeOver takes an idle connection of an endpoint wherever it is, off its loop;
+// nil where there is none. It is for those who may open no other.
+func (b *Backend) takeOver(e *endpoint) *Conn {
+	for {
+		c := e.takeLast(func(*Conn) bool { return true })
+		if c == nil {
+			return nil
+		}
+		if c.way == b.way.Load() && time.Since(c.since) < b.o.Limits.IdleFor && c.Leave() == nil && c.tcp.Quiet() {
+			return c
+		}
+		c.Close()
+	}
 }
 
 // sweep closes what has been idle for too long, or was led another way.
@@ -243,7 +283,7 @@ func (b *Backend) nudge() {
 // take.
 func (b *Backend) await(ctx context.Context, e *endpoint) (c *Conn, err error) {
 	err = b.awaitThat(ctx, func() bool {
-		if c = b.reuse(e, Want{}, time.Now()); c != nil {
+		if c = b.takeOver(e); c != nil {
 			return true
 		}
 		return b.takeSlot()
