@@ -87,7 +87,7 @@ func TestHowBackendsDoIsMeasuredShownAndLogged(t *testing.T) {
 		c.read("/invoices") // refused, or a trial that fails
 	}
 	ill := c.backend("the service billing")
-	if ill.Fallbacks < 23 || ill.Endpoints[0].Outcomes["failed"] < 3 || ill.Breaker == "closed" {
+	if ill.Fallbacks < 22 || ill.Endpoints[0].Outcomes["failed"] < 3 || ill.Breaker == "closed" {
 		t.Errorf("while it breaks down: %+v", ill)
 	}
 	s.breaks.Store(false)

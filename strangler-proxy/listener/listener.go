@@ -3,7 +3,7 @@
 // HTTP/1 is handed to a function of the caller's; HTTP/2 is served by net/http
 // with the caller's handler.
 //
-// An idle connection costs a small goroutine and no buffer: see [Conn.Await].
+// An idle connection costs a small goroutine, or a task, and no buffer: see [Conn.Await].
 //
 // Start at [New]. What becomes of a connection is [Server.serve].
 package listener
@@ -24,8 +24,9 @@ import (
 // Options are what a server is made of.
 type Options struct {
 	// HTTP1 serves a connection until it ends; required. It is called on a
-	// goroutine of the server's, which waits for it and closes the connection
-	// when it returns.
+	// goroutine of the server's, or on a task of one of the loops, which must not
+	// wait for anything but the connection before it leaves: see [Conn.Leave]. The
+	// server waits for it and closes the connection when it returns.
 	HTTP1 func(c *Conn)
 	// HTTP2 answers the requests of HTTP/2 connections; required.
 	HTTP2 http.Handler

@@ -1,4 +1,4 @@
-// Package loop runs connections on event loops: a thread for each, on which all
+// Package loop runs connections on event loops: a goroutine for each, on which all
 // of its connections take turns. Where package net parks a goroutine and has
 // Go's scheduler find it again, a loop asks the kernel which of its sockets are
 // ready and switches to their coroutines itself, which costs a fraction.
@@ -103,6 +103,7 @@ type Loop struct {
 
 	mu     sync.Mutex // guards the following
 	posted []func()
+	ended  bool   // nobody performs them any more
 	slots  []slot // of sources, by their places
 	free   []uint32
 
@@ -149,17 +150,16 @@ func moment(nanos int64) time.Time {
 // post has f done on the loop.
 func (l *Loop) post(f func()) {
 	l.mu.Lock()
-	rings := len(l.posted) == 0
+	defer l.mu.Unlock()
 	l.posted = append(l.posted, f)
-	l.mu.Unlock()
-	if rings {
+	if len(l.posted) == 1 && !l.ended {
 		l.poller.ring()
 	}
 }
 
 // run is the loop.
 func (l *Loop) run() {
-	defer l.poller.close()
+	defer l.end()
 	events, ready := make([]event, batch), make([]*Source, batch)
 	for !l.ending || l.tasks.Load() > 0 {
 		happened := l.wait(events)
@@ -188,17 +188,29 @@ func (l *Loop) run() {
 	}
 }
 
+func (l *Loop) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	l.poller.close()
+}
+
 // wait waits until something happens. For a moment it does so without a word to
 // Go's scheduler, which would have to be told twice, and be watchful meanwhile.
 func (l *Loop) wait(events []event) []event {
 	if len(l.turns) > 0 {
 		return l.poller.look(events, 0)
 	}
-	left := l.soonest - l.now
-	if happened := l.poller.look(events, time.Duration(min(max(left, 0), int64(patience)))); len(happened) > 0 || left <= int64(patience) {
+	left := l.left()
+	if happened := l.poller.look(events, min(left, patience)); len(happened) > 0 || left <= patience {
 		return happened
 	}
-	return l.poller.sleep(events, time.Duration(left))
+	return l.poller.sleep(events, l.left())
+}
+
+// left is how long it is until the next deadline.
+func (l *Loop) left() time.Duration {
+	return max(time.Duration(l.soonest)-time.Since(start), 0)
 }
 
 // sources looks up whom events are about. It reports whether the bell was among

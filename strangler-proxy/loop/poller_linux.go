@@ -95,7 +95,7 @@ func happened(events []event, n uintptr, err syscall.Errno) []event {
 
 // milliseconds rounds up: a deadline that is waited for must be over then.
 func milliseconds(d time.Duration) uintptr {
-	return uintptr(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+	return uintptr((min(d, 24*time.Hour) + time.Millisecond - 1) / time.Millisecond)
 }
 
 func shutdown(fd int) { unix.Shutdown(fd, unix.SHUT_RDWR) }

@@ -129,7 +129,7 @@ func (s *Source) Deadlines() (readBy, writeBy time.Time) {
 // it.
 func (s *Source) Interrupt(t time.Time) {
 	s.ReadBy(t)
-	s.loop.post(func() { s.loop.soonest = 0 })
+	s.loop.post(func() { s.loop.soonest = min(s.loop.soonest, nanos(t)) })
 }
 
 // Cut ends the connection, so that whatever waits for it ends. Anybody may call

@@ -20,7 +20,7 @@ import (
 type conn struct {
 	proxy  *Proxy
 	client *listener.Conn
-	tcp    *net.TCPConn // the client's; nil under TLS
+	tcp    *net.TCPConn // the client's; nil under TLS, and on a loop
 	from   origin
 
 	in   buffer // from the client
@@ -87,16 +87,25 @@ func (c *conn) write(b []byte) error {
 
 // leave has the connection served by an ordinary goroutine from here on, if it is
 // on a loop: whatever waits for something else than what either end sends, or for
-// both ends at once, would keep others waiting there.
-func (c *conn) leave() {
+// both ends at once, would keep others waiting there. Where it cannot, both ends
+// are closed, and an error is what whoever reads or writes gets as well.
+func (c *conn) leave() error {
 	if c.client.Task() == nil {
-		return
+		return nil
 	}
-	if c.up != nil && c.up.Leave() != nil {
-		c.up.Close()
+	var lost error
+	if c.up != nil {
+		lost = c.up.Leave()
 	}
-	c.client.Leave() // what fails then is noticed by whoever reads or writes
+	if err := errors.Join(lost, c.client.Leave()); err != nil {
+		if c.up != nil {
+			c.up.Close()
+		}
+		c.client.Close()
+		return err
+	}
 	c.tcp, _ = c.client.Conn.(*net.TCPConn)
+	return nil
 }
 
 // look looks at the clock. Doing so costs something, so what happens within

@@ -46,7 +46,9 @@ func (c *conn) passBody(a *body, framed bool) error {
 		}
 		err := errNothingCame
 		if c.splicesBack(a) {
-			c.leave()
+			if err := c.leave(); err != nil {
+				return &clientFault{errGone}
+			}
 			err = c.spliceBack(a)
 		}
 		if err == errNothingCame {

@@ -120,12 +120,19 @@ func (c *conn) exchange(again bool) (err error) {
 		attempt.End(outcome, c.at)
 	}()
 	if f.target.Encrypted() {
-		c.leave()
+		if err := c.leave(); err != nil {
+			return &clientFault{errGone}
+		}
 	}
 	c.up, err = attempt.Conn(context.Background(), upstream.Want{Task: c.client.Task(), Fresh: again, Sure: !repeatable(c.req.Method, c.req.Length != 0)}, c.at)
 	if err != nil {
 		outcome = upstream.Unconnected(err)
 		return err
+	}
+	if c.up.On() == nil {
+		if err := c.leave(); err != nil {
+			return &clientFault{errGone}
+		}
 	}
 	c.stale = c.up.Used()
 	if c.up.Waited() {

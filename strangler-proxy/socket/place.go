@@ -175,13 +175,20 @@ func (c *Conn) When(try func(fd uintptr) (done bool)) error {
 	if c.on == nil {
 		return c.raw.Read(try)
 	}
-	for !try(uintptr(c.on.FD())) {
+	for !c.tryHeard(try) {
 		c.on.Dry()
 		if err := c.on.Readable(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tryHeard asks try, whose reads may take the loop's word that nothing has come.
+func (c *Conn) tryHeard(try func(fd uintptr) (done bool)) bool {
+	c.trusts = true
+	defer func() { c.trusts = false }()
+	return try(uintptr(c.on.FD()))
 }
 
 // Control shows the file descriptor.
@@ -194,10 +201,9 @@ func (c *Conn) Control(show func(fd uintptr)) error {
 }
 
 // ReadNow reads without waiting from the file descriptor that When or Control has
-// shown: the error is [ErrNothing] where nothing has arrived. On a loop it knows
-// without looking where nothing has.
+// shown: the error is [ErrNothing] where nothing has arrived.
 func (c *Conn) ReadNow(fd uintptr, b []byte) (int, error) {
-	if c.unheard() {
+	if c.trusts && c.unheard() {
 		return 0, ErrNothing
 	}
 	n, err := readAtOnce(fd, b)

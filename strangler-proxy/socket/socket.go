@@ -8,7 +8,8 @@
 // the processor away from a thread that it believes to be gone, wakes another
 // one, and keeps a third awake to look for such threads.
 //
-// Waiting is left to Go's poller, deadlines included. Start at [New].
+// Waiting, deadlines included, is left to Go's poller or to a loop's: see
+// [Conn.Enter]. Start at [New].
 package socket
 
 import (
@@ -30,6 +31,8 @@ type Conn struct {
 	tcp *net.TCPConn // nil on a loop
 	raw syscall.RawConn
 	on  *loop.Source // nil: Go's poller looks after it
+
+	trusts bool // reads take the loop's word that nothing has come
 
 	local, remote net.Addr
 
@@ -59,8 +62,7 @@ type Lender interface {
 	Return()
 }
 
-// New returns a connection in place of one of package net, whose methods may
-// still be used.
+// New returns a connection in place of one of package net.
 func New(tcp *net.TCPConn) (*Conn, error) {
 	c := &Conn{local: tcp.LocalAddr(), remote: tcp.RemoteAddr()}
 	if err := c.take(tcp); err != nil {

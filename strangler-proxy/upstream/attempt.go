@@ -134,7 +134,8 @@ type Want struct {
 }
 
 // Conn returns a connection: an idle one that the backend has neither closed
-// nor sent anything on unasked, or a new one. The error is a NotSentError.
+// nor sent anything on unasked, or a new one. The error is a NotSentError. One that
+// could not enter the loop of the task that it is for is on none, see [Conn.On].
 func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, err error) {
 	if !want.Fresh {
 		if c := a.backend.reuse(a.endpoint, want, now); c != nil {
@@ -148,10 +149,7 @@ func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, e
 	}
 	c.waited = true
 	if l := want.Task.Loop(); l != nil {
-		if err := c.enter(l); err != nil {
-			c.Close()
-			return nil, &NotSentError{err}
-		}
+		c.enter(l)
 	}
 	return c, nil
 }

@@ -18,7 +18,6 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Backend is one application behind the proxy. It is safe for concurrent use.
@@ -86,7 +85,7 @@ func New(o Options) (*Backend, error) {
 		b.encrypted = b.encrypted || u.Scheme == "https"
 	}
 	b.URL = b.endpoints[0].url
-	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial, KeepAlive: 30 * time.Second}
+	b.dialer = net.Dialer{Timeout: o.Timeouts.Dial}
 	b.way.Store(&way{})
 	b.transport.Store(b.newTransport())
 	b.prober = b.newClient(b.dialApart)

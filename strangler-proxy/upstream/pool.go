@@ -44,11 +44,16 @@ func (c *Conn) Plain() bool { return c.Conn == net.Conn(c.tcp) }
 // Leave takes the connection off its loop. On an error it is of no more use.
 func (c *Conn) Leave() error { return c.tcp.Leave() }
 
-// enter has a loop look after the connection, which knows no deadlines then.
-func (c *Conn) enter(l *loop.Loop) error {
-	c.takeBy, c.sendBy = time.Time{}, time.Time{}
-	return c.tcp.Enter(l)
+// enter has a loop look after the connection, which knows no deadlines then. It
+// stays where it is if there is no file descriptor left.
+func (c *Conn) enter(l *loop.Loop) {
+	if c.tcp.Enter(l) == nil {
+		c.takeBy, c.sendBy = time.Time{}, time.Time{}
+	}
 }
+
+// On returns the loop that the connection is on; nil: it is on none.
+func (c *Conn) On() *loop.Loop { return c.tcp.Loop() }
 
 // Waited reports whether it took a while to get this connection.
 func (c *Conn) Waited() bool { return c.waited }
