@@ -403,3 +403,23 @@ func TestALoopThatIsLeftAfterTheConnectionWasClosedGivesAnError(t *testing.T) {
 		}
 	})
 }
+
+// TestALookFindsWhatALoopHasNotHeardOf because it was busy since: what has arrived
+// before a connection is given up must not be lost.
+func TestALookFindsWhatALoopHasNotHeardOf(t *testing.T) {
+	inEachPlace(t, func(t *testing.T, ends ends) {
+		ours, theirs := ends(t)
+		theirs.Write([]byte("!"))
+		var n int
+		var err error
+		look := func(fd uintptr) { n, err = ours.ReadNow(fd, make([]byte, 8)) }
+		for until := time.Now().Add(time.Minute); n == 0 && time.Now().Before(until); runtime.Gosched() {
+			if failed := ours.Control(look); failed != nil {
+				t.Fatal(failed)
+			}
+		}
+		if n != 1 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+}
