@@ -19,7 +19,7 @@ func TestWhatTheLogHasToldOfIsSeenWhenItsRowIsLookedUp(t *testing.T) {
 	server := ownServer(t, "fsync=off")
 	dsn, _, err := server.Database(t.Context(), "visible") // which goes with its server
 	must(t, err)
-	app := application(t, dsn, "CREATE TABLE item (id bigint PRIMARY KEY, text text)")
+	app := application(t, dsn, "CREATE TABLE item (id bigint PRIMARY KEY, text text); CREATE TABLE other (id bigint)")
 	db := opened(t, dsn, change.Monolith, []change.Table{{Name: "item", Key: []int{0}, Columns: []string{"id", "text"}}})
 	must(t, db.Prepare(t.Context(), change.Leading))
 	before, err := db.Head(t.Context())
@@ -32,10 +32,12 @@ func TestWhatTheLogHasToldOfIsSeenWhenItsRowIsLookedUp(t *testing.T) {
 	}
 	waitForStandby("nobody")
 	t.Cleanup(func() { waitForStandby("") })
-	committed := make(chan error, 1)
-	conn, err := app.Conn(t.Context())
-	must(t, err)
-	go func() { committed <- insertUnderSync(t.Context(), conn) }()
+	probed, committed := make(chan error, 1), make(chan error, 1)
+	untilACommitWaits(t, app, admin, probed)
+	go func() {
+		_, err := app.ExecContext(t.Context(), "INSERT INTO item VALUES (1, 'x')")
+		committed <- err
+	}()
 
 	var touched []change.Change
 	for len(touched) == 0 {
@@ -49,6 +51,7 @@ func TestWhatTheLogHasToldOfIsSeenWhenItsRowIsLookedUp(t *testing.T) {
 	}
 	waitForStandby("")
 	must(t, <-committed)
+	must(t, <-probed)
 	rows, err := db.Lookup(t.Context(), 0, []change.Key{touched[0].Key})
 	must(t, err)
 	if rows[0] == nil {
@@ -69,19 +72,29 @@ func ownServer(t *testing.T, settings ...string) *harness.Cluster {
 	return server
 }
 
-// insertUnderSync inserts a row in a session whose commits wait for a standby
-// whatever the server's default has become by then.
-func insertUnderSync(ctx context.Context, conn *sql.Conn) error {
-	defer conn.Close()
+// untilACommitWaits commits until a commit waits for a standby, and tells when that
+// one has returned: a server that has read that it is to wait does so only when its
+// checkpointer has read it too.
+func untilACommitWaits(t *testing.T, app, admin *sql.DB, returned chan<- error) {
+	t.Helper()
 	for {
-		var names string
-		if err := conn.QueryRowContext(ctx, "SHOW synchronous_standby_names").Scan(&names); err != nil {
-			return err
-		}
-		if names == "nobody" {
-			break
+		done := make(chan error, 1)
+		go func() {
+			_, err := app.ExecContext(t.Context(), "INSERT INTO other VALUES (1)")
+			done <- err
+		}()
+		for waits, ended := false, false; !ended; {
+			must(t, admin.QueryRowContext(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep')").Scan(&waits))
+			if waits {
+				go func() { returned <- <-done }()
+				return
+			}
+			select {
+			case err := <-done:
+				must(t, err)
+				ended = true
+			default:
+			}
 		}
 	}
-	_, err := conn.ExecContext(ctx, "INSERT INTO item VALUES (1, 'x')")
-	return err
 }
