@@ -32,7 +32,8 @@ type Group struct {
 // where there is no epoll.
 //
 // A loop keeps one of Go's processors, also while it waits for a moment, so
-// GOMAXPROCS is raised by as many: nobody else has fewer than before.
+// GOMAXPROCS is raised, by half as many: with none more, everything else starves
+// beside busy loops, and with as many it gets in their way.
 func Start(n int) (*Group, error) {
 	g := &Group{}
 	for range n {
@@ -45,7 +46,7 @@ func Start(n int) (*Group, error) {
 		}
 		g.loops = append(g.loops, &Loop{poller: p, soonest: never})
 	}
-	raiseProcessors(n)
+	raiseProcessors(raised(n))
 	for _, l := range g.loops {
 		g.work.Go(l.run)
 	}
@@ -59,7 +60,7 @@ func (g *Group) Close() {
 		l.post(func() { l.ending = true })
 	}
 	g.work.Wait()
-	raiseProcessors(-len(g.loops))
+	raiseProcessors(-raised(len(g.loops)))
 }
 
 // processors are those that loops have added to Go's.
@@ -67,6 +68,9 @@ var processors struct {
 	sync.Mutex
 	added int
 }
+
+// raised is by how many processors n loops raise their number.
+func raised(n int) int { return (n + 1) / 2 }
 
 func raiseProcessors(by int) {
 	processors.Lock()
