@@ -300,8 +300,11 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 		c.URL = "https://" + public.Addr().String()
 	}
 	var err error
-	if c.loops, err = loop.Start(loop.Processors()); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if c.loops, err = loop.Start(loop.Options{Loops: loop.Processors()}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		c.o.Log.Warn("clients are served without event loops, which costs more", "error", err)
+	}
+	if why := c.loops.Apart(); why != nil {
+		c.o.Log.Info("each read and write is a call of the kernel of its own, which costs more", "because", why)
 	}
 	c.public = listener.New(listener.Options{
 		Loops: c.loops, HTTP1: c.proxy.ServeHTTP1, HTTP2: c.proxy, Refused: c.proxy.Refused, TLS: secure,

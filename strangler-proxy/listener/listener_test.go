@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,43 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stranglerfig/strangler-proxy/listener"
-	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 )
 
 // hang is how long a test waits for what should come at once.
 const hang = 20 * time.Second
 
-// onLoops says that connections begin on loops.
-var onLoops bool
-
-// startLoops starts those of all tests; nil: there can be none. The first test that
-// needs them calls it, because m.Run says how many processors there are.
-var startLoops = sync.OnceValue(func() *loop.Group {
-	loops, err := loop.Start(2)
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		log.Fatal(err)
-	}
-	return loops
-})
-
-func loops() *loop.Group {
-	if !onLoops {
-		return nil
-	}
-	return startLoops()
-}
-
-// TestMain runs the tests twice: connections are served by goroutines, and begin
-// on loops.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	onLoops = true
-	code |= m.Run()
-	if all := startLoops(); all != nil {
-		all.Close()
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { looptest.Main(m) }
 
 // engine serves HTTP/1 for tests: each head is answered with its first line.
 type engine struct {
@@ -168,7 +136,7 @@ func run(t *testing.T, change func(*listener.Options)) *running {
 func runOn(t *testing.T, l net.Listener, change func(*listener.Options)) *running {
 	t.Helper()
 	r := &running{engine: newEngine(), addr: l.Addr().String(), refused: map[string]int{}, served: make(chan error, 1)}
-	o := listener.Options{Loops: loops(), HTTP1: r.engine.serve, HTTP2: http.HandlerFunc(r.handler), Refused: func(reason string) {
+	o := listener.Options{Loops: looptest.Loops(), HTTP1: r.engine.serve, HTTP2: http.HandlerFunc(r.handler), Refused: func(reason string) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.refused[reason]++

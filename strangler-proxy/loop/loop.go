@@ -5,7 +5,8 @@
 //
 // What runs on a loop is a [Task]: a function that is written like any other,
 // and that lets others go on wherever it waits for one of its sockets, see
-// [Source]. It must not wait for anything else, because all the others would wait
+// [Source]. Those who go on at the same time also read and write together, where
+// the kernel can do that: their calls of it are made in one. It must not wait for anything else, because all the others would wait
 // with it. Where it has to, it has that done [Task.Apart], or it leaves the loop
 // for good by [Task.Leave] and goes on as an ordinary goroutine.
 //
@@ -20,37 +21,66 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"stranglerfig/strangler-proxy/kernel"
 )
 
 // Group is a number of loops.
 type Group struct {
-	loops []*Loop
-	work  sync.WaitGroup
+	loops   []*Loop
+	work    sync.WaitGroup
+	without error // why there are no rings
 }
 
-// Start starts n loops, which Close ends. The error is [errors.ErrUnsupported]
-// where there is no epoll.
+// Options say what loops are started.
+type Options struct {
+	Loops int // how many
+	// Together is how many tasks have to go on at the same time for their reads
+	// and writes to be made together; 2 where it is 0, from which on it is worth it.
+	Together int
+}
+
+// Start starts loops, which Close ends. The error is [errors.ErrUnsupported] where
+// there is no epoll.
 //
 // A loop keeps one of Go's processors, also while it waits for a moment, so
 // GOMAXPROCS is raised, by half as many: with none more, everything else starves
 // beside busy loops, and with as many it gets in their way.
-func Start(n int) (*Group, error) {
+func Start(o Options) (*Group, error) {
+	if o.Together == 0 {
+		o.Together = 2
+	}
 	g := &Group{}
-	for range n {
+	for range o.Loops {
 		p, err := newPoller()
 		if err != nil {
 			for _, l := range g.loops {
-				l.poller.close()
+				l.close()
 			}
 			return nil, err
 		}
-		g.loops = append(g.loops, &Loop{poller: p, soonest: never})
+		l := &Loop{poller: p, soonest: never}
+		if ring, err := kernel.NewRing(lotSize); err != nil {
+			g.without = err
+		} else {
+			l.lots = lots{ring: ring, from: o.Together}
+		}
+		g.loops = append(g.loops, l)
 	}
-	raiseProcessors(raised(n))
+	raiseProcessors(raised(o.Loops))
 	for _, l := range g.loops {
 		g.work.Go(l.run)
 	}
 	return g, nil
+}
+
+// Apart is why reads and writes are made one by one, which costs more; nil: they
+// are made together, or there are no loops.
+func (g *Group) Apart() error {
+	if g == nil {
+		return nil
+	}
+	return g.without
 }
 
 // Close waits until the tasks of all loops have ended, or left, and ends the
@@ -115,9 +145,10 @@ type Loop struct {
 	running *Task
 	waiting []*Task // for a source
 	turns   []*Task // that have had theirs
-	spent   int     // of the running task's turn
-	soonest int64   // no deadline that is waited for comes before it
-	now     int64   // nanoseconds after start
+	lots    lots
+	spent   int   // of the running task's turn
+	soonest int64 // no deadline that is waited for comes before it
+	now     int64 // nanoseconds after start
 	ending  bool
 }
 
@@ -168,6 +199,7 @@ func (l *Loop) run() {
 	for !l.ending || l.tasks.Load() > 0 {
 		happened := l.wait(events)
 		l.now = int64(time.Since(start))
+		l.expect(len(happened))
 		rung := l.sources(happened, ready)
 		// All is noted before anyone goes on, who could otherwise take a
 		// connection for alive of which the end has been told.
@@ -181,11 +213,13 @@ func (l *Loop) run() {
 			if s != nil && s.waiter != nil && happened[i].bits()&s.wanted != 0 {
 				l.resume(s.waiter, nil)
 			}
+			l.makeFullLot()
 		}
 		if rung {
 			l.perform()
 		}
 		l.takeTurns()
+		l.makeLots()
 		if l.now >= l.soonest {
 			l.expire()
 		}
@@ -196,13 +230,20 @@ func (l *Loop) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
+	l.close()
+}
+
+func (l *Loop) close() {
 	l.poller.close()
+	if l.lots.ring != nil {
+		l.lots.ring.Close()
+	}
 }
 
 // wait waits until something happens. For a moment it does so without a word to
 // Go's scheduler, which would have to be told twice, and be watchful meanwhile.
 func (l *Loop) wait(events []event) []event {
-	if len(l.turns) > 0 {
+	if len(l.turns) > 0 || l.lots.asked() {
 		return l.poller.look(events, 0)
 	}
 	left := l.left()

@@ -17,7 +17,7 @@ import (
 // one returns the only loop of a group that ends with the test.
 func one(t *testing.T) *loop.Loop {
 	t.Helper()
-	g, err := loop.Start(1)
+	g, err := loop.Start(loop.Options{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestLoopsThatCannotAllBeStartedLeaveNothingBehind(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
 		t.Fatal(err)
 	}
-	_, failed := loop.Start(2)
+	_, failed := loop.Start(loop.Options{Loops: 2})
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
@@ -393,7 +393,7 @@ func TestHalfAConnectionThatEndsDoesNotKeepAWriterBusy(t *testing.T) {
 
 func TestLoopsShareTasksAndLeaveProcessorsToOthers(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
-	g, err := loop.Start(2)
+	g, err := loop.Start(loop.Options{Loops: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

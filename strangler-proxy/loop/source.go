@@ -3,7 +3,10 @@ package loop
 import (
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"stranglerfig/strangler-proxy/kernel"
 )
 
 // Source is a socket that a loop looks after. One task at a time uses it, and
@@ -93,6 +96,16 @@ func (s *Source) await(what uint32, by *atomic.Int64) error {
 		}
 	}
 	return nil
+}
+
+// Read reads what has arrived, without waiting for anything to arrive.
+func (s *Source) Read(b []byte) (int, syscall.Errno) {
+	return s.loop.call(kernel.Call{FD: uintptr(s.fd), Bytes: b})
+}
+
+// Write writes what there is room for, without waiting for any.
+func (s *Source) Write(b []byte) (int, syscall.Errno) {
+	return s.loop.call(kernel.Call{FD: uintptr(s.fd), Bytes: b, Writes: true})
 }
 
 // Spend is to be called where something was done without waiting, so that others

@@ -3,6 +3,8 @@ package loop
 import (
 	"iter"
 	"sync/atomic"
+
+	"stranglerfig/strangler-proxy/kernel"
 )
 
 // Task is a function that runs on a loop. Its methods are for itself, and may be
@@ -17,6 +19,7 @@ type Task struct {
 	by    *atomic.Int64 // until when; nil: it does not wait for a source
 	place int           // among those who wait
 	woken error         // what ended the wait
+	call  kernel.Call   // that it has the kernel make
 }
 
 // Go runs f on the loop.

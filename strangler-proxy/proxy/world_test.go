@@ -3,13 +3,10 @@ package proxy_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,7 +19,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/engine"
 	"stranglerfig/strangler-proxy/listener"
-	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -116,37 +113,7 @@ type front struct {
 	once     sync.Once
 }
 
-// onLoops says that connections begin on loops.
-var onLoops bool
-
-// startLoops starts those of all tests; nil: there can be none. The first test that
-// needs them calls it, because m.Run says how many processors there are.
-var startLoops = sync.OnceValue(func() *loop.Group {
-	loops, err := loop.Start(2)
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		log.Fatal(err)
-	}
-	return loops
-})
-
-func loops() *loop.Group {
-	if !onLoops {
-		return nil
-	}
-	return startLoops()
-}
-
-// TestMain runs the tests twice: clients are served by goroutines, and begin on
-// loops.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	onLoops = true
-	code |= m.Run()
-	if all := startLoops(); all != nil {
-		all.Close()
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { looptest.Main(m) }
 
 func serve(t testing.TB, p *proxy.Proxy) *front {
 	t.Helper()
@@ -159,7 +126,7 @@ func serve(t testing.TB, p *proxy.Proxy) *front {
 
 func serveOn(t testing.TB, p *proxy.Proxy, l net.Listener) *front {
 	t.Helper()
-	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{Loops: loops(), HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
+	f := &front{URL: "http://" + l.Addr().String(), Listener: l, server: listener.New(listener.Options{Loops: looptest.Loops(), HTTP1: p.ServeHTTP1, HTTP2: p}), ended: make(chan error, 1)}
 	go func() { f.ended <- f.server.Serve(l) }()
 	t.Cleanup(f.Close)
 	return f

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"stranglerfig/strangler-proxy/kernel"
 	"stranglerfig/strangler-proxy/loop"
 )
 
@@ -20,7 +21,7 @@ import (
 func (c *Conn) Enter(l *loop.Loop) error {
 	var fd int
 	var failed error
-	err := c.raw.Control(func(have uintptr) { fd, failed = duplicate(have) })
+	err := c.raw.Control(func(have uintptr) { fd, failed = kernel.Duplicate(have) })
 	if err == nil {
 		err = failed
 	}
@@ -153,7 +154,7 @@ func (c *Conn) readOn(b []byte, l Lender) (int, error) {
 		if l != nil {
 			b = l.Lend()
 		}
-		n, err := readAtOnce(uintptr(c.on.FD()), b)
+		n, err := arrived(c.on.Read(b))
 		if n == 0 && l != nil {
 			l.Return()
 		}
@@ -216,9 +217,8 @@ func (c *Conn) ReadNow(fd uintptr, b []byte) (int, error) {
 // writeOn writes on a loop.
 func (c *Conn) writeOn(b []byte) (written int, err error) {
 	for written < len(b) {
-		n, err := writeNow(uintptr(c.on.FD()), b[written:])
+		n, err := c.on.Write(b[written:])
 		switch {
-		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			c.on.Full()
 			if err := c.on.Writable(); err != nil {
@@ -241,7 +241,7 @@ func (c *Conn) WriteBoth(a, b []byte) error {
 		_, err := both.WriteTo(c.tcp)
 		return err
 	}
-	n, err := writevNow(uintptr(c.on.FD()), a, b)
+	n, err := kernel.WriteBoth(uintptr(c.on.FD()), a, b)
 	if err != 0 {
 		n = 0 // said again
 	}

@@ -14,7 +14,7 @@ import (
 // TestAConnectionLeavesItsLoopThoughNoFileCanBeOpened since what is under way on it
 // must not be lost for that.
 func TestAConnectionLeavesItsLoopThoughNoFileCanBeOpened(t *testing.T) {
-	loops, err := loop.Start(1)
+	loops, err := loop.Start(loop.Options{Loops: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"os"
 	"syscall"
 
+	"stranglerfig/strangler-proxy/kernel"
 	"stranglerfig/strangler-proxy/loop"
 )
 
@@ -200,7 +201,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 // sent anything that was not read.
 func (c *Conn) Quiet() bool {
 	if c.on != nil {
-		return c.unheard() && quietNow(uintptr(c.on.FD()))
+		return c.unheard() && kernel.Quiet(uintptr(c.on.FD()))
 	}
 	return c.raw.Control(c.look) == nil && c.quiet
 }
@@ -243,7 +244,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 func (c *Conn) tryWrite(fd uintptr) bool {
 	out := &c.out
 	for len(out.b) > 0 {
-		n, err := writeNow(fd, out.b)
+		n, err := kernel.Write(fd, out.b)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
@@ -266,7 +267,7 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 		return c.tryRead(fd)
 	}
 	for {
-		n, err := writeNow(fd, c.asked)
+		n, err := kernel.Write(fd, c.asked)
 		switch {
 		case err == syscall.EINTR:
 			continue
@@ -285,23 +286,25 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 }
 
 // peek looks without reading.
-func (c *Conn) peek(fd uintptr) { c.quiet = quietNow(fd) }
+func (c *Conn) peek(fd uintptr) { c.quiet = kernel.Quiet(fd) }
 
 // readAtOnce reads without waiting: the error is [ErrNothing] where nothing has
 // arrived, and io.EOF where nothing will.
 func readAtOnce(fd uintptr, b []byte) (int, error) {
-	for {
-		n, err := readNow(fd, b)
-		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			return 0, ErrNothing
-		case err != 0:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
+	c := kernel.Call{FD: fd, Bytes: b}
+	c.Do()
+	return arrived(c.N, c.Err)
+}
+
+// arrived says what a read without waiting has found.
+func arrived(n int, err syscall.Errno) (int, error) {
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, ErrNothing
+	case err != 0:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
 	}
+	return n, nil
 }

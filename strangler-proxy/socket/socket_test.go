@@ -21,7 +21,7 @@ type ends func(t *testing.T) (ours *socket.Conn, theirs *net.TCPConn)
 func inEachPlace(t *testing.T, test func(t *testing.T, ends ends)) {
 	t.Run("by Go's poller", func(t *testing.T) { test(t, newEnds) })
 	t.Run("on a loop", func(t *testing.T) {
-		loops, err := loop.Start(1)
+		loops, err := loop.Start(loop.Options{Loops: 1})
 		if errors.Is(err, errors.ErrUnsupported) {
 			return // there are none
 		}
@@ -312,7 +312,7 @@ func TestThatAConnectionHasBrokenCanBeLookedAt(t *testing.T) {
 
 // TestAConnectionGoesOnWhereverItIsPut although bytes wait on both ends when it is.
 func TestAConnectionGoesOnWhereverItIsPut(t *testing.T) {
-	loops, err := loop.Start(2)
+	loops, err := loop.Start(loop.Options{Loops: 2})
 	if errors.Is(err, errors.ErrUnsupported) {
 		return // there are none
 	}
