@@ -205,7 +205,7 @@ func awaitLines(t *testing.T, path string, least, most int) {
 
 func TestFlagsOfTheProxyBenchSayWhatTheyAccept(t *testing.T) {
 	for args, want := range map[string]string{
-		"--case nosuch":                 "accepted are json, body64k, upload1m, idle, routes10k, tls, mirror, reload",
+		"--case nosuch":                 "accepted are json, half, body64k, upload1m, idle, routes10k, tls, mirror, reload",
 		"--case json --peers nosuch":    "accepted are nginx, haproxy, caddy, reverseproxy, relay",
 		"--requests 1":                  "at least 100",
 		"--rounds 0":                    "at least 1",

@@ -25,6 +25,13 @@ var proxyCases = []proxyCase{
 	{"json", func(w *caseWorld) (*contest, error) {
 		return w.besidePeers(load{Requests: w.requests, Answer: smallAnswer}, certificate{})
 	}},
+	{"half", func(w *caseWorld) (*contest, error) {
+		c, err := w.besidePeers(load{Requests: w.requests, Answer: smallAnswer}, certificate{})
+		if err == nil {
+			c.about, c.paced = about(c.load)+fmt.Sprintf(", rounds of %s", w.paced), w.paced
+		}
+		return c, err
+	}},
 	{"body64k", func(w *caseWorld) (*contest, error) {
 		return w.besidePeers(load{Requests: w.requests / 4, Answer: largeAnswer}, certificate{})
 	}},

@@ -19,7 +19,7 @@ import (
 type contest struct {
 	name, about string
 	load        load
-	paced       time.Duration // each round lasts so long, at half of what the last contender can do; 0: as fast as they can
+	paced       time.Duration // each round lasts so long, at half of what the slowest contender can do; 0: as fast as they can
 	fresh       bool          // each round is with a process that was just started
 	metrics     []metric
 	contenders  []*contender // ratios are those of the first to each of the others
@@ -89,18 +89,26 @@ func (c *contest) run(ctx context.Context, rounds int, say func(format string, a
 
 // calibrate finds the rate of a paced contest.
 func (c *contest) calibrate(ctx context.Context) error {
-	quiet := c.contenders[len(c.contenders)-1]
-	if quiet.absent != nil {
-		return nil
+	slowest := 0.0
+	for _, each := range c.contenders {
+		if each.absent != nil {
+			continue
+		}
+		r, err := c.play(ctx, each, nil)
+		if err != nil {
+			return err
+		}
+		if r.Answered == 0 {
+			return fmt.Errorf("%s: %s answered nothing: %s", c.name, each.name, failures(r.Errors))
+		}
+		if rate := float64(r.Answered) / r.Took.Seconds(); slowest == 0 || rate < slowest {
+			slowest = rate
+		}
 	}
-	r, err := c.play(ctx, quiet, nil)
-	if err != nil {
-		return err
+	if slowest == 0 {
+		return nil // nobody is there
 	}
-	if r.Answered == 0 {
-		return fmt.Errorf("%s: %s answered nothing: %s", c.name, quiet.name, failures(r.Errors))
-	}
-	c.load.Rate = float64(r.Answered) / r.Took.Seconds() / 2
+	c.load.Rate = slowest / 2
 	c.load.Requests = int(c.load.Rate * c.paced.Seconds())
 	c.about += fmt.Sprintf(", %.0f requests/s", c.load.Rate)
 	return nil
