@@ -210,7 +210,7 @@ func (a *audience) ask(ctx context.Context, n int) error {
 		if a.random.IntN(50) == 0 {
 			a.app.change()
 		}
-		a.shadow.Observe(x)
+		a.shadow.Observe(x, nil)
 	}
 	for !a.shadow.Idle() {
 		time.Sleep(50 * time.Microsecond)
@@ -244,7 +244,7 @@ func (a *audience) calibrate(ctx context.Context, pairs int, found *alarmed) err
 		case err := <-done:
 			return errors.Join(err, ctx.Err())
 		default:
-			a.shadow.Observe(a.exchange(false))
+			a.shadow.Observe(a.exchange(false), nil)
 			if i%200 == 0 {
 				a.app.change()
 			}

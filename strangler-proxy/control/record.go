@@ -14,6 +14,7 @@ import (
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/config"
 	"stranglerfig/strangler-proxy/control/api"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 )
@@ -35,7 +36,7 @@ func (k *recorder) Wants(r *route.Route, d route.Decision) bool {
 }
 
 // Observe implements [proxy.Observer].
-func (k *recorder) Observe(x *proxy.Exchange) {
+func (k *recorder) Observe(x *proxy.Exchange, _ *loop.Task) {
 	k.mu.Lock()
 	to := k.tape
 	k.mu.Unlock()

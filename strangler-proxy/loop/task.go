@@ -24,13 +24,25 @@ type Task struct {
 
 // Go runs f on the loop.
 func (l *Loop) Go(f func(*Task)) {
+	t := newTask(l, f)
+	l.post(func() { l.resume(t, nil) })
+}
+
+func newTask(l *Loop, f func(*Task)) *Task {
 	t := &Task{loop: l}
 	t.next, _ = iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield
 		f(t)
 	})
 	l.tasks.Add(1)
-	l.post(func() { l.resume(t, nil) })
+	return t
+}
+
+// Go runs f as another task on the loop that this one is on, as soon as it lets
+// others go on.
+func (t *Task) Go(f func(*Task)) {
+	other := newTask(t.loop, f)
+	t.loop.turns = append(t.loop.turns, other)
 }
 
 // Loop returns the loop that the task is on; nil if it is on none.

@@ -210,7 +210,7 @@ func (c *conn) capture() {
 // show lets observers see the exchange.
 func (c *conn) show() {
 	if c.observers != nil && c.answered != nil {
-		c.proxy.observe(c.observers, &c.flight, c.proxy.exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer))
+		c.proxy.observe(c.observers, &c.flight, c.proxy.exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer), c.client.Task())
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 )
@@ -350,7 +351,7 @@ type witness chan *proxy.Exchange
 
 func (l witness) Wants(*route.Route, route.Decision) bool { return true }
 
-func (l witness) Observe(x *proxy.Exchange) { l <- x }
+func (l witness) Observe(x *proxy.Exchange, _ *loop.Task) { l <- x }
 
 // listening returns a world that is observed.
 func listening(t *testing.T) (*world, witness) {

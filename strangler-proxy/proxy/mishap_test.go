@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -25,7 +26,7 @@ func (d defective) Wants(r *route.Route, _ route.Decision) bool {
 	return false
 }
 
-func (defective) Observe(*proxy.Exchange) {}
+func (defective) Observe(*proxy.Exchange, *loop.Task) {}
 
 func TestADefectOfOursEndsOneRequestAndIsCountedAndTold(t *testing.T) {
 	var told atomic.Int64

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/trace"
 )
@@ -15,8 +16,9 @@ import (
 type Observer interface {
 	// Wants reports whether the exchange that begins is to be captured.
 	Wants(r *route.Route, d route.Decision) bool
-	// Observe takes a captured exchange. It must not block.
-	Observe(x *Exchange)
+	// Observe takes a captured exchange. It must not block. Where the exchange was
+	// served on a loop, on is the task that has; others may be started there.
+	Observe(x *Exchange, on *loop.Task)
 }
 
 // Exchange is a captured request with its answer.
@@ -71,12 +73,12 @@ func (p *Proxy) exchangeOf(f *flight, header, answer http.Header, body, answered
 
 // observe shows an exchange, unless it says nothing about the side that was to
 // answer.
-func (p *Proxy) observe(who []Observer, f *flight, x *Exchange) {
+func (p *Proxy) observe(who []Observer, f *flight, x *Exchange, on *loop.Task) {
 	if f.fellBack != "" || f.err != nil || f.status == 0 {
 		return
 	}
 	for _, o := range who {
-		o.Observe(x)
+		o.Observe(x, on)
 	}
 }
 

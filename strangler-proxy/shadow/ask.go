@@ -10,6 +10,7 @@ import (
 
 	"stranglerfig/contract-tests/compare"
 	"stranglerfig/contract-tests/tape"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/trace"
 	"stranglerfig/strangler-proxy/upstream"
@@ -19,12 +20,12 @@ import (
 var errTooLong = errors.New("the answer is too long to be compared")
 
 // ask sends the exchange's request to a backend, with a span of its own, and
-// says how long it took.
-func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, time.Duration, error) {
+// says how long it took. A task is left on its loop where it can be.
+func (s *Shadow) ask(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, time.Duration, error) {
 	span := parent.Ask(x.Method)
 	defer span.End()
 	span.Text("strangler.backend", b.Name)
-	m, took, err := s.send(b, x, span)
+	m, took, err := s.send(t, b, x, span)
 	if err != nil {
 		span.Failed(err.Error())
 	} else {
@@ -33,9 +34,13 @@ func (s *Shadow) ask(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span)
 	return m, took, err
 }
 
-func (s *Shadow) send(b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, time.Duration, error) {
-	if b.Raw() && !span.Recording() {
-		return s.sendBare(b, x)
+func (s *Shadow) send(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, time.Duration, error) {
+	bare := b.Raw() && !span.Recording()
+	if !bare || b.Encrypted() {
+		t.Leave()
+	}
+	if bare {
+		return s.sendBare(t, b, x)
 	}
 	ctx, cancel := s.asking()
 	defer cancel()
@@ -77,6 +82,10 @@ func reasonOf(err error) Reason {
 		return TooLong
 	case errors.Is(err, upstream.ErrBusy):
 		return Busy
+	case errors.Is(err, errNoBackend):
+		return NoBackend
+	case errors.Is(err, errDefect):
+		return Defect
 	case errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
 	}

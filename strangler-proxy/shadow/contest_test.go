@@ -56,7 +56,7 @@ func TestWritesAboutOneThingAtATimeAreNoDifference(t *testing.T) {
 					Route:    &route.Route{ID: "POST /invoices/{id}/payments", Capability: "billing", Writes: true},
 					Decision: route.Decision{Side: change.Monolith, Mirror: true}, Method: "POST", Path: "/invoices/" + x.thing + "/payments", Header: header,
 					Status: 200, Answer: http.Header{"Content-Type": {"application/json"}}, AnswerBody: []byte(`{}`), At: begun.Add(x.begin), Took: x.end - x.begin,
-				})
+				}, nil)
 			}
 			got := w.until("POST /invoices/{id}/payments", judged(int64(len(c.writes))))
 			if got.Mismatched != c.mismatched || got.Reasons[shadow.InMotion] != c.skew {

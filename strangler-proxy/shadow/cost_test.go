@@ -27,7 +27,7 @@ func BenchmarkTheLivePath(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if w.shadow.Wants(&r, d) {
-			w.shadow.Observe(x)
+			w.shadow.Observe(x, nil)
 		}
 	}
 }

@@ -161,7 +161,7 @@ func TestAWriteThatTheServiceAnswersGoesNowhereElse(t *testing.T) {
 		Route: &route.Route{ID: "POST /invoices", Capability: "billing", Writes: true}, Method: "POST", Path: "/invoices", Status: 200,
 		Decision: route.Decision{Side: change.Service, Mirror: true}, // whatever the proxy may think
 	}
-	w.shadow.Observe(x)
+	w.shadow.Observe(x, nil)
 	if !w.shadow.Idle() {
 		t.Error("a write of the service's is mirrored")
 	}

@@ -22,36 +22,22 @@ const (
 // sides are both answers to one request.
 type sides struct{ monolith, service compare.Message }
 
-// judge asks the side that did not answer, and compares. A difference counts
-// only if it stays when both sides are asked again in a way that rules skew out,
-// see look.
-func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
-	capability := x.Route.Capability
-	monolith, service := s.o.Backends(capability)
-	if monolith == nil || service == nil {
-		return incomparable(NoBackend)
-	}
-	other, back := service, x.Decision.Side == change.Service
-	if back {
-		other = monolith
-	}
-	begun := time.Now()
-	got, took, err := s.ask(other, x, span)
-	switch why := reasonOf(err); {
-	case err == nil:
+// judge compares what both sides have answered. A difference counts only if it
+// stays when both are asked again in a way that rules skew out, see look.
+func (s *Shadow) judge(m *mirrored) finding {
+	x, got, back := m.x, m.got, m.direction == Reverse
+	switch why := reasonOf(m.err); {
+	case m.err == nil:
 	case why == TooLong:
 		return incomparable(Longer) // what the client was answered is not
 	default:
-		return unanswered(why, back, x.Took, time.Since(begun))
-	}
-	if !back {
-		s.lags.note(max(time.Since(x.At)-took-x.Took, 1))
+		return unanswered(why, back, x.Took, m.waited)
 	}
 	both := sides{answerOf(x), got}
-	f := finding{monolith: x.Took, service: took}
+	f := finding{monolith: x.Took, service: m.took}
 	if back {
 		both = sides{got, answerOf(x)}
-		f.monolith, f.service = took, x.Took
+		f.monolith, f.service = m.took, x.Took
 	}
 	if bothFail(both) {
 		return incomparable(Failing)
@@ -59,14 +45,18 @@ func (s *Shadow) judge(x *proxy.Exchange, span *trace.Span) finding {
 	if f.verdict, _ = s.terms(x, both.monolith.Status, Forward).differ(both, false); f.verdict != Mismatch {
 		return f
 	}
+	monolith, service := s.o.Backends(x.Route.Capability)
+	if monolith == nil || service == nil {
+		return incomparable(NoBackend)
+	}
 	for range rechecks {
-		again := s.look(monolith, service, x, span)
+		again := s.look(monolith, service, x, m.span)
 		again.monolith, again.service = f.monolith, f.service
 		if f = again; f.verdict != Incomparable || f.reason != InMotion || s.ctx.Err() != nil {
 			break
 		}
 	}
-	if back && !s.o.Follows(capability) {
+	if back && !s.o.Follows(x.Route.Capability) {
 		return incomparable(Behind) // the monolith's tables may have been retired meanwhile
 	}
 	return f
@@ -112,14 +102,14 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if owner == change.Service {
 		leader, follower = service, monolith
 	}
-	before, _, err := s.ask(leader, x, span)
+	before, _, err := s.ask(nil, leader, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
 	if !s.followed(capability, owner, time.Now()) {
 		return incomparable(Behind)
 	}
-	there, _, err := s.ask(follower, x, span)
+	there, _, err := s.ask(nil, follower, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -138,7 +128,7 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if verdict != Mismatch {
 		return finding{verdict: verdict, fleeting: by.ids == nil && stood(x, both, by)}
 	}
-	after, _, err := s.ask(leader, x, span)
+	after, _, err := s.ask(nil, leader, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -172,7 +162,7 @@ func (s *Shadow) overtaken(x *proxy.Exchange, leader *upstream.Backend, owner ch
 		if !s.pause(pause) {
 			break
 		}
-		later, _, err := s.ask(leader, x, span)
+		later, _, err := s.ask(nil, leader, x, span)
 		if err != nil {
 			break
 		}
@@ -241,7 +231,7 @@ func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	}
 	f := finding{verdict: Match}
 	rows := s.marked(x.Route.Capability, &f.rows)
-	got, took, err := s.ask(store, to, span)
+	got, took, err := s.ask(nil, store, to, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}

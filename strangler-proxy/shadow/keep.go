@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,15 +18,15 @@ import (
 // besides, by whoever looks at the gates.
 const keepEvery = 5 * time.Second
 
-// kept is the file's content.
-type kept struct {
-	Version      int                       `json:"version"`
-	Capabilities map[string]keptCapability `json:"capabilities"`
+// kept is the file's content, of which a tally is a *tally, or the text of one.
+type kept[T any] struct {
+	Version      int                          `json:"version"`
+	Capabilities map[string]keptCapability[T] `json:"capabilities"`
 }
 
-type keptCapability struct {
-	Subject string   `json:"subject"`
-	Tallies []*tally `json:"tallies"`
+type keptCapability[T any] struct {
+	Subject string `json:"subject"`
+	Tallies []T    `json:"tallies"`
 }
 
 const keptVersion = 1
@@ -65,23 +66,34 @@ func (s *Shadow) save() {
 // unsaved returns what the file is to hold; nil where it holds that already.
 func (s *Shadow) unsaved() ([]byte, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.changed {
+	changed, subjects := s.changed, maps.Clone(s.bound)
+	tallies := slices.Collect(maps.Values(s.tallies))
+	s.changed = false
+	s.mu.Unlock()
+	if !changed {
 		return nil, nil
 	}
-	s.changed = false
-	all := kept{Version: keptVersion, Capabilities: map[string]keptCapability{}}
-	for _, t := range s.tallies {
+	slices.SortFunc(tallies, func(a, b *tally) int {
+		return strings.Compare(a.Route+" "+string(a.Direction), b.Route+" "+string(b.Direction))
+	})
+	all := kept[json.RawMessage]{Version: keptVersion, Capabilities: map[string]keptCapability[json.RawMessage]{}}
+	for _, t := range tallies {
+		raw, err := s.text(t)
+		if err != nil {
+			return nil, err
+		}
 		c := all.Capabilities[t.Capability]
-		c.Subject, c.Tallies = s.bound[t.Capability], append(c.Tallies, t)
+		c.Subject, c.Tallies = subjects[t.Capability], append(c.Tallies, raw)
 		all.Capabilities[t.Capability] = c
 	}
-	for _, c := range all.Capabilities {
-		slices.SortFunc(c.Tallies, func(a, b *tally) int {
-			return strings.Compare(a.Route+" "+string(a.Direction), b.Route+" "+string(b.Direction))
-		})
-	}
 	return json.Marshal(all)
+}
+
+// text is a tally as the file holds it.
+func (s *Shadow) text(t *tally) (json.RawMessage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return json.Marshal(t)
 }
 
 // replace writes a file whole or not at all.
@@ -110,7 +122,7 @@ func (s *Shadow) restore() {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	var all kept
+	var all kept[*tally]
 	if err == nil {
 		err = json.Unmarshal(raw, &all)
 	}
@@ -148,13 +160,13 @@ func fill[K comparable, V any](have *map[K]V, empty map[K]V) {
 // anything was.
 func (s *Shadow) Bind(capability, subject string) (forgot bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	before, known := s.bound[capability]
 	s.bound[capability] = subject
-	s.mu.Unlock()
 	if !known || before == subject {
 		return false
 	}
-	s.Forget(capability)
+	s.forget(capability)
 	return true
 }
 

@@ -149,7 +149,7 @@ func (s *Shadow) lookAtRows(f *finding) (moved bool) {
 // takeWrite compares a write on the isolated store. Where anything differs it is
 // kept until it is settled why.
 func (s *Shadow) takeWrite(x *proxy.Exchange) {
-	f, taken := s.compared(x, Isolated, s.judgeWrite)
+	f, taken := s.compared(x)
 	if x.At.After(s.taken) {
 		s.taken = x.At
 	}

@@ -16,6 +16,7 @@ package shadow
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"sort"
@@ -32,6 +33,7 @@ import (
 	"stranglerfig/contract-tests/sequential"
 	"stranglerfig/contract-tests/tape"
 	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -87,20 +89,22 @@ type Judging struct {
 	Slower float64 // share by which the service's answer may take longer
 }
 
-const workers = 4
-
 // Shadow mirrors and compares. It is safe for concurrent use.
 type Shadow struct {
-	o       Options
-	queue   chan *proxy.Exchange
-	writes  chan *proxy.Exchange // for isolated stores, in their order
-	held    atomic.Int64         // bytes of what waits or is under way
-	ctx     context.Context
-	stop    context.CancelFunc
-	wg      sync.WaitGroup
-	pending atomic.Int64
-	counted *prometheus.CounterVec
-	lags    lags
+	o              Options
+	queue          chan *proxy.Exchange // reads that wait to be asked
+	answered       chan *mirrored       // reads that wait to be compared
+	writes         chan *proxy.Exchange // for isolated stores, in their order
+	reads          atomic.Int64         // that wait or are under way
+	askers, judges crew
+	held           atomic.Int64 // bytes of what waits or is under way
+	ctx            context.Context
+	stop           context.CancelFunc
+	beginning      sync.Mutex // nobody begins to work once ctx is done
+	wg             sync.WaitGroup
+	pending        atomic.Int64
+	counted        *prometheus.CounterVec
+	lags           lags
 
 	calibrating atomic.Pointer[calibration] // nil: none is under way
 
@@ -152,7 +156,7 @@ func New(o Options) *Shadow {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
-		o: o, queue: make(chan *proxy.Exchange, o.Queue), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
+		o: o, queue: make(chan *proxy.Exchange, o.Queue+workers), answered: make(chan *mirrored, o.Queue+workers), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
 		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{}, named: map[naming]*compare.Bijection{}, missed: map[string]time.Time{},
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "strangler_shadow_total", Help: "Mirrored requests, by route, direction, verdict and reason.",
@@ -160,9 +164,6 @@ func New(o Options) *Shadow {
 	}
 	s.restore()
 	o.Metrics.MustRegister(s.counted, gauges{s})
-	for range workers {
-		s.wg.Go(s.work)
-	}
 	s.wg.Go(s.inOrder)
 	s.wg.Go(s.keep)
 	return s
@@ -170,7 +171,9 @@ func New(o Options) *Shadow {
 
 // Close drops what is waiting, waits for what is under way, and writes the file.
 func (s *Shadow) Close() {
+	s.beginning.Lock()
 	s.stop()
+	s.beginning.Unlock()
 	s.wg.Wait()
 }
 
@@ -180,7 +183,7 @@ func (s *Shadow) Wants(r *route.Route, d route.Decision) bool {
 	if !d.Mirror {
 		return s.calibrating.Load().wants(r, d)
 	}
-	if r.Writes || len(s.queue) < cap(s.queue) {
+	if r.Writes || s.reads.Load() < int64(cap(s.queue)) {
 		return true
 	}
 	s.drop(r, directionOf(d), QueueFull) // without having kept a copy of it
@@ -195,7 +198,7 @@ func directionOf(d route.Decision) Direction {
 }
 
 // Observe implements [proxy.Observer].
-func (s *Shadow) Observe(x *proxy.Exchange) {
+func (s *Shadow) Observe(x *proxy.Exchange, on *loop.Task) {
 	if x.Status == http.StatusSwitchingProtocols {
 		return
 	}
@@ -205,11 +208,11 @@ func (s *Shadow) Observe(x *proxy.Exchange) {
 	if !x.Decision.Mirror {
 		return
 	}
-	queue, direction := s.queue, directionOf(x.Decision)
+	direction := directionOf(x.Decision)
 	if !route.Reads(x.Method) && (x.Decision.Side != change.Monolith || s.o.Isolated(x.Route.Capability) == nil) {
 		return // what may write goes to a declared store of its own, or nowhere
 	} else if !route.Reads(x.Method) {
-		queue, direction = s.writes, Isolated
+		direction = Isolated
 	}
 	if f, none := s.uncomparable(x); none {
 		if direction == Isolated {
@@ -218,16 +221,22 @@ func (s *Shadow) Observe(x *proxy.Exchange) {
 		s.count(x, direction, f)
 		return
 	}
-	s.pending.Add(1)
-	s.held.Add(size(x))
-	select {
-	case queue <- x:
-	default:
-		if direction == Isolated {
-			s.noteWrite(x, true)
-		}
-		s.done(x)
+	if direction == Isolated {
+		s.enqueueWrite(x)
+	} else if !s.enqueue(x, on) {
 		s.drop(x.Route, direction, QueueFull)
+	}
+}
+
+// enqueueWrite has a write sent to the isolated store, unless as many wait as may.
+func (s *Shadow) enqueueWrite(x *proxy.Exchange) {
+	s.take(x)
+	select {
+	case s.writes <- x:
+	default:
+		s.noteWrite(x, true)
+		s.done(x)
+		s.drop(x.Route, Isolated, QueueFull)
 	}
 }
 
@@ -251,9 +260,19 @@ func size(x *proxy.Exchange) int64 { return int64(len(x.Body)) + int64(len(x.Ans
 // (64) times twice [Options.Body].
 func (s *Shadow) Held() int64 { return s.held.Load() }
 
+func (s *Shadow) take(x *proxy.Exchange) {
+	s.pending.Add(1)
+	s.held.Add(size(x))
+}
+
 func (s *Shadow) done(x *proxy.Exchange) {
 	s.held.Add(-size(x))
 	s.pending.Add(-1)
+}
+
+func (s *Shadow) doneRead(x *proxy.Exchange) {
+	s.reads.Add(-1)
+	s.done(x)
 }
 
 // Idle reports whether nothing waits or is under way.
@@ -304,14 +323,24 @@ func (s *Shadow) tally(r *route.Route, d Direction, at time.Time) *tally {
 	return t
 }
 
+// everyTally lists the tallies as of now. Each of them is guarded by the lock,
+// which is not to be held for all of them at once: what clients' requests do may
+// need it.
+func (s *Shadow) everyTally() []*tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.tallies))
+}
+
 // Counts returns what was found, by route and direction.
 func (s *Shadow) Counts() []Count {
 	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]Count, 0, len(s.tallies))
-	for _, t := range s.tallies {
-		all = append(all, t.count(s.allowed, s.o.Judged(t.Capability, t.Route).Rule, now))
+	var all []Count
+	for _, t := range s.everyTally() {
+		rule := s.o.Judged(t.Capability, t.Route).Rule
+		s.mu.Lock()
+		all = append(all, t.count(s.allowed, rule, now))
+		s.mu.Unlock()
 	}
 	sort.Slice(all, func(i, j int) bool {
 		if all[i].Route != all[j].Route {
@@ -362,6 +391,11 @@ func (s *Shadow) excused(x *proxy.Exchange, f finding) bool {
 func (s *Shadow) Forget(capability string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget(capability)
+}
+
+// forget does so. s.mu is held.
+func (s *Shadow) forget(capability string) {
 	for k, t := range s.tallies {
 		if t.Capability == capability {
 			delete(s.tallies, k)

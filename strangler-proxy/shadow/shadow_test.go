@@ -226,7 +226,7 @@ func TestWritesAreNeverMirrored(t *testing.T) {
 	w.until("GET /invoices", judged(1))
 	w.idle()
 	x := &proxy.Exchange{Route: &route.Route{ID: "POST /search", Capability: "billing"}, Method: "POST", Path: "/search", Status: 200}
-	w.shadow.Observe(x) // whatever the proxy may think
+	w.shadow.Observe(x, nil) // whatever the proxy may think
 	if n := w.mirrored.Load(); n != 1 || len(w.shadow.Counts()) != 1 || !w.shadow.Idle() {
 		t.Errorf("the service got %d requests, the counts are %+v", n, w.shadow.Counts())
 	}

@@ -1,46 +1,194 @@
 package shadow
 
 import (
+	"errors"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
+	"stranglerfig/contract-tests/compare"
+	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/trace"
 )
 
-func (s *Shadow) work() {
-	for {
+// A mirrored read passes through two pairs of hands. Whoever asks the other side
+// does so on the loop of the client's connection, where that is on one: a
+// goroutine would have to be woken twice, which costs more than the question.
+// Whoever compares is a goroutine, because that may take a while.
+
+// workers is how many reads are asked at a time, and how many are compared.
+const workers = 4
+
+// crew counts hands, who come when there is something to do and leave when there
+// is nothing.
+type crew struct{ hands atomic.Int64 }
+
+// join reports whether one more has come.
+func (c *crew) join() bool {
+	if c.hands.Add(1) > workers {
+		c.hands.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (c *crew) leave() { c.hands.Add(-1) }
+
+// mirrored is a read that the other side was asked.
+type mirrored struct {
+	x            *proxy.Exchange
+	direction    Direction
+	span         *trace.Span
+	got          compare.Message
+	took, waited time.Duration // for its answer; until it was known that there is one, or none
+	err          error         // why there is none
+}
+
+// enqueue has a read mirrored, unless as many wait as may. Where its client is
+// served on a loop, on is the task that does.
+func (s *Shadow) enqueue(x *proxy.Exchange, on *loop.Task) (room bool) {
+	if s.reads.Add(1) > int64(cap(s.queue)) {
+		s.reads.Add(-1)
+		return false
+	}
+	s.take(x)
+	s.queue <- x // there is room for all of them
+	if s.askers.join() {
+		s.begin(on, s.askAll)
+	}
+	return true
+}
+
+// begin has work done by a task beside another one on a loop, or by a goroutine.
+func (s *Shadow) begin(on *loop.Task, work func(*loop.Task)) {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if s.ctx.Err() != nil {
+		return
+	}
+	if on.Loop() == nil {
+		s.wg.Go(func() { work(nil) })
+		return
+	}
+	s.wg.Add(1)
+	on.Go(func(t *loop.Task) {
+		defer s.wg.Done()
+		work(t)
+	})
+}
+
+// askAll asks the other side what waits to be asked, until nothing does.
+func (s *Shadow) askAll(t *loop.Task) {
+	for s.ctx.Err() == nil {
 		select {
-		case <-s.ctx.Done():
-			return
 		case x := <-s.queue:
-			s.take(x)
+			s.askOne(x, t)
+		default:
+			s.askers.leave()
+			// Whoever came in between has seen that there were enough.
+			if len(s.queue) == 0 || !s.askers.join() {
+				return
+			}
 		}
 	}
 }
 
-// take compares one read.
-func (s *Shadow) take(x *proxy.Exchange) {
-	defer s.done(x)
-	direction := directionOf(x.Decision)
-	if f, taken := s.compared(x, direction, s.judge); taken {
-		s.file(x, direction, f)
+func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
+	m := &mirrored{x: x, direction: directionOf(x.Decision), err: errDefect}
+	if s.late(x) {
+		s.drop(x.Route, m.direction, Waited)
+		s.doneRead(x)
+		return
+	}
+	m.span = x.Span.Part("mirror")
+	s.survive(func() { s.askOther(m, t) })
+	s.answered <- m // there is room for all of them
+	if n := s.judges.hands.Load(); (n == 0 || len(s.answered) > int(n)*patientFor) && s.judges.join() {
+		s.begin(nil, s.judgeAll)
 	}
 }
 
-// compared judges an exchange, or drops it where it has waited for too long.
-func (s *Shadow) compared(x *proxy.Exchange, d Direction, judge func(*proxy.Exchange, *trace.Span) finding) (f finding, taken bool) {
-	if time.Since(x.At) > s.o.Timeout+x.Took {
-		if d == Isolated {
-			s.noteWrite(x, true)
+const (
+	// gather is how long answers are left to come together before they are
+	// compared. Waking somebody for each of them would cost as much as asking.
+	gather = 5 * time.Millisecond
+	// patientFor is how many answers may wait for each who compares before another
+	// one does: a comparison may have to wait for data that follows.
+	patientFor = 8
+)
+
+// judgeAll compares what was answered, until nothing is any more.
+func (s *Shadow) judgeAll(*loop.Task) {
+	for s.pause(gather) {
+		for n := len(s.answered); n > 0 && s.ctx.Err() == nil; n-- {
+			select {
+			case m := <-s.answered:
+				s.judgeOne(m)
+				continue
+			default:
+			}
+			break
 		}
-		s.drop(x.Route, d, Waited)
+		if len(s.answered) > 0 {
+			continue
+		}
+		if s.judges.leave(); len(s.answered) == 0 || !s.judges.join() {
+			return
+		}
+	}
+}
+
+func (s *Shadow) judgeOne(m *mirrored) {
+	defer s.doneRead(m.x)
+	defer m.span.End()
+	f := incomparable(Defect)
+	s.survive(func() { f = s.judge(m) })
+	m.span.Text("strangler.verdict", string(f.verdict))
+	s.file(m.x, m.direction, f)
+}
+
+// late reports whether an exchange has waited for longer than a request may take.
+func (s *Shadow) late(x *proxy.Exchange) bool { return time.Since(x.At) > s.o.Timeout+x.Took }
+
+// errDefect stands for an answer that a defect of ours was met instead of, and
+// errNoBackend for that of nobody.
+var (
+	errDefect    = errors.New("a defect was met")
+	errNoBackend = errors.New("there is nobody to ask")
+)
+
+// askOther asks the side that did not answer the client.
+func (s *Shadow) askOther(m *mirrored, t *loop.Task) {
+	monolith, service := s.o.Backends(m.x.Route.Capability)
+	if monolith == nil || service == nil {
+		m.err = errNoBackend
+		return
+	}
+	other := service
+	if m.x.Decision.Side == change.Service {
+		other = monolith
+	}
+	begun := time.Now()
+	m.got, m.took, m.err = s.ask(t, other, m.x, m.span)
+	m.waited = time.Since(begun)
+	if m.err == nil && other == service {
+		s.lags.note(max(time.Since(m.x.At)-m.took-m.x.Took, 1))
+	}
+}
+
+// compared judges a write, or drops it where it has waited for too long.
+func (s *Shadow) compared(x *proxy.Exchange) (f finding, taken bool) {
+	if s.late(x) {
+		s.noteWrite(x, true)
+		s.drop(x.Route, Isolated, Waited)
 		return f, false
 	}
 	span := x.Span.Part("mirror")
 	defer span.End()
 	f = incomparable(Defect)
-	s.survive(func() { f = judge(x, span) })
+	s.survive(func() { f = s.judgeWrite(x, span) })
 	span.Text("strangler.verdict", string(f.verdict))
 	return f, true
 }

@@ -12,6 +12,7 @@ import (
 
 	"stranglerfig/contract-tests/compare"
 	"stranglerfig/strangler-proxy/http1"
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/upstream"
@@ -46,12 +47,12 @@ func (w *wire) putAway() {
 // sendBare sends the exchange's request to a backend that speaks HTTP/1.1, and
 // returns its answer and how long that took. A read is sent once more where the
 // backend had closed the connection meanwhile.
-func (s *Shadow) sendBare(b *upstream.Backend, x *proxy.Exchange) (compare.Message, time.Duration, error) {
+func (s *Shadow) sendBare(t *loop.Task, b *upstream.Backend, x *proxy.Exchange) (compare.Message, time.Duration, error) {
 	w := wires.Get().(*wire)
 	defer w.putAway()
 	w.request(x)
 	for again := false; ; again = true {
-		m, took, err := s.exchange(b, x, w)
+		m, took, err := s.exchange(t, b, x, w)
 		if err == nil || again || !route.Reads(x.Method) || !errors.Is(err, errUnheard) {
 			return m, took, err
 		}
@@ -62,18 +63,21 @@ func (s *Shadow) sendBare(b *upstream.Backend, x *proxy.Exchange) (compare.Messa
 // answer.
 var errUnheard = errors.New("the backend closed the connection without an answer")
 
-func (s *Shadow) exchange(b *upstream.Backend, x *proxy.Exchange, w *wire) (compare.Message, time.Duration, error) {
+func (s *Shadow) exchange(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, w *wire) (compare.Message, time.Duration, error) {
 	begun := time.Now()
-	c, err := b.AsideConn(s.ctx, begun)
+	c, err := b.AsideConn(s.ctx, upstream.Want{Task: t, Sure: !route.Reads(x.Method)}, begun)
 	if err != nil {
 		return compare.Message{}, 0, err
 	}
-	defer context.AfterFunc(s.ctx, func() { c.Close() })()
+	if c.On() == nil {
+		t.Leave()
+	}
+	whole := context.AfterFunc(s.ctx, c.Cut)
 	c.MayTake(begun, s.o.Timeout)
 	c.SetReadDeadline(begun.Add(s.o.Timeout))
 	m, err := w.ask(c, x.Method, s.o.Body)
 	now := time.Now()
-	if err != nil || w.res.Close || w.begin < len(w.in) {
+	if !whole() || err != nil || w.res.Close || w.begin < len(w.in) {
 		c.Close()
 	} else {
 		c.Keep(now)

@@ -69,7 +69,7 @@ func mirrored(t *testing.T, x *proxy.Exchange, most int64, answers ...string) (s
 		Redact:   tape.NewRedactor([]byte("key"), nil).Redact,
 	})
 	x.Route, x.Decision, x.At = &route.Route{ID: "GET /a", Capability: "billing"}, route.Decision{Mirror: true, Side: change.Monolith}, time.Now()
-	s.Observe(x)
+	s.Observe(x, nil)
 	deadline := time.Now().Add(time.Minute)
 	for !s.Idle() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)

@@ -17,11 +17,15 @@ import (
 	"stranglerfig/contract-tests/tape"
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/listener"
+	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
 	"stranglerfig/strangler-proxy/shadow"
 	"stranglerfig/strangler-proxy/upstream"
 )
+
+func TestMain(m *testing.M) { looptest.Main(m) }
 
 // world is a proxy that shadows billing.
 type world struct {
@@ -125,7 +129,7 @@ func (w *world) expect(status int) {
 
 // Wants and Observe pass on to the shadow, which may be another after a restart.
 func (w *world) Wants(r *route.Route, d route.Decision) bool { return w.live.Load().Wants(r, d) }
-func (w *world) Observe(x *proxy.Exchange)                   { w.live.Load().Observe(x) }
+func (w *world) Observe(x *proxy.Exchange, on *loop.Task)    { w.live.Load().Observe(x, on) }
 
 // obey changes what the proxy obeys.
 func (w *world) obey(change func(*proxy.Capability, []route.Route)) {
@@ -158,7 +162,7 @@ func (w *world) serve() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	server := listener.New(listener.Options{HTTP1: w.proxy.ServeHTTP1, HTTP2: w.proxy})
+	server := listener.New(listener.Options{Loops: looptest.Loops(), HTTP1: w.proxy.ServeHTTP1, HTTP2: w.proxy})
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	w.t.Cleanup(func() {

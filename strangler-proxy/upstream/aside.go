@@ -27,19 +27,23 @@ func (b *Backend) Aside(r *http.Request) (*http.Response, error) {
 }
 
 // AsideConn does what Aside does, over a connection of the caller's own, where
-// the backend speaks HTTP/1.1, see [Backend.Raw].
-func (b *Backend) AsideConn(ctx context.Context, now time.Time) (*Conn, error) {
+// the backend speaks HTTP/1.1, see [Backend.Raw] and [Attempt.Conn].
+func (b *Backend) AsideConn(ctx context.Context, want Want, now time.Time) (*Conn, error) {
 	if err := b.spare(); err != nil {
 		return nil, err
 	}
 	e := b.pick(now)
-	if c := b.reuse(e, Want{}, now); c != nil {
-		return c, nil
+	if !want.Fresh {
+		if c := b.reuse(e, want, now); c != nil {
+			return c, nil
+		}
 	}
-	if !b.takeSlot() {
-		return nil, &NotSentError{ErrBusy}
-	}
-	return b.connect(ctx, e)
+	return want.open(func() (*Conn, error) {
+		if !b.takeSlot() {
+			return nil, &NotSentError{ErrBusy}
+		}
+		return b.connect(ctx, e)
+	})
 }
 
 // spare says why the backend has nothing left over for those whom nobody waits
@@ -48,7 +52,7 @@ func (b *Backend) spare() error {
 	switch {
 	case 2*b.inFlight.Load() > int64(b.o.Limits.Requests), 2*b.connections.Load() > int64(b.o.Limits.Connections):
 		return &NotSentError{ErrBusy}
-	case b.breaker.state() != Closed:
+	case b.Open():
 		return &NotSentError{ErrOpen}
 	}
 	return nil

@@ -143,21 +143,24 @@ func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, e
 			return c, nil
 		}
 	}
-	want.Task.Apart(func() { c, err = a.open(ctx) })
+	b, e := a.backend, a.endpoint
+	return want.open(func() (*Conn, error) {
+		if b.takeSlot() {
+			return b.connect(ctx, e)
+		}
+		return b.await(ctx, e)
+	})
+}
+
+// open has a connection opened, and looked after where it is wanted.
+func (w Want) open(how func() (*Conn, error)) (c *Conn, err error) {
+	w.Task.Apart(func() { c, err = how() })
 	if err != nil {
 		return nil, err
 	}
 	c.waited = true
-	if l := want.Task.Loop(); l != nil {
+	if l := w.Task.Loop(); l != nil {
 		c.enter(l)
 	}
 	return c, nil
-}
-
-func (a Attempt) open(ctx context.Context) (*Conn, error) {
-	b, e := a.backend, a.endpoint
-	if b.takeSlot() {
-		return b.connect(ctx, e)
-	}
-	return b.await(ctx, e)
 }

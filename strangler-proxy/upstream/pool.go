@@ -117,6 +117,9 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// Cut ends the connection from outside: whoever uses it gets an error.
+func (c *Conn) Cut() { c.tcp.Cut() }
+
 // Close ends the connection. Closing it again does nothing.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {

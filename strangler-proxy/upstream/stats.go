@@ -85,4 +85,4 @@ func (e *endpoint) state(now time.Time) EndpointState {
 func (b *Backend) FellBack() { b.fallbacks.Add(1) }
 
 // Open reports whether the backend is not being tried at the moment.
-func (b *Backend) Open() bool { return b.breaker.state() != Closed }
+func (b *Backend) Open() bool { return !b.breaker.calm.Load() && b.breaker.state() != Closed }
