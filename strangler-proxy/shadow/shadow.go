@@ -91,20 +91,17 @@ type Judging struct {
 
 // Shadow mirrors and compares. It is safe for concurrent use.
 type Shadow struct {
-	o              Options
-	queue          chan *proxy.Exchange // reads that wait to be asked
-	answered       chan *mirrored       // reads that wait to be compared
-	writes         chan *proxy.Exchange // for isolated stores, in their order
-	reads          atomic.Int64         // that wait or are under way
-	askers, judges crew
-	held           atomic.Int64 // bytes of what waits or is under way
-	ctx            context.Context
-	stop           context.CancelFunc
-	beginning      sync.Mutex // nobody begins to work once ctx is done
-	wg             sync.WaitGroup
-	pending        atomic.Int64
-	counted        *prometheus.CounterVec
-	lags           lags
+	o         Options
+	writes    chan *proxy.Exchange // for isolated stores, in their order
+	reads     reads
+	held      atomic.Int64 // bytes of what waits or is under way
+	ctx       context.Context
+	stop      context.CancelFunc
+	beginning sync.Mutex // nobody begins to work once ctx is done
+	wg        sync.WaitGroup
+	pending   atomic.Int64
+	counted   *prometheus.CounterVec
+	lags      lags
 
 	calibrating atomic.Pointer[calibration] // nil: none is under way
 
@@ -156,7 +153,7 @@ func New(o Options) *Shadow {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Shadow{
-		o: o, queue: make(chan *proxy.Exchange, o.Queue+workers), answered: make(chan *mirrored, o.Queue+workers), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
+		o: o, reads: newReads(o.Queue), writes: make(chan *proxy.Exchange, o.Queue), ctx: ctx, stop: stop,
 		tallies: map[key]*tally{}, bound: map[string]string{}, allowed: map[string]time.Time{}, noise: map[string]Rules{}, named: map[naming]*compare.Bijection{}, missed: map[string]time.Time{},
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "strangler_shadow_total", Help: "Mirrored requests, by route, direction, verdict and reason.",
@@ -183,7 +180,7 @@ func (s *Shadow) Wants(r *route.Route, d route.Decision) bool {
 	if !d.Mirror {
 		return s.calibrating.Load().wants(r, d)
 	}
-	if r.Writes || s.reads.Load() < int64(cap(s.queue)) {
+	if r.Writes || !s.reads.full() {
 		return true
 	}
 	s.drop(r, directionOf(d), QueueFull) // without having kept a copy of it
@@ -271,7 +268,7 @@ func (s *Shadow) done(x *proxy.Exchange) {
 }
 
 func (s *Shadow) doneRead(x *proxy.Exchange) {
-	s.reads.Add(-1)
+	s.reads.open.Add(-1)
 	s.done(x)
 }
 

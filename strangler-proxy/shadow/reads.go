@@ -18,6 +18,26 @@ import (
 // goroutine would have to be woken twice, which costs more than the question.
 // Whoever compares is a goroutine, because that may take a while.
 
+// reads are those that are mirrored and under way.
+type reads struct {
+	open      atomic.Int64         // how many there are
+	queue     chan *proxy.Exchange // that wait to be asked
+	askers    crew
+	answered  chan *mirrored // that wait to be compared
+	judges    crew
+	gathering atomic.Bool   // somebody waits until several are answered
+	hurry     chan struct{} // tells him that they are
+}
+
+// newReads makes room for so many that wait.
+func newReads(waiting int) reads {
+	most := waiting + workers
+	return reads{queue: make(chan *proxy.Exchange, most), answered: make(chan *mirrored, most), hurry: make(chan struct{}, 1)}
+}
+
+// full reports whether there are as many as may be.
+func (r *reads) full() bool { return r.open.Load() >= int64(cap(r.queue)) }
+
 // workers is how many reads are asked at a time, and how many are compared.
 const workers = 4
 
@@ -49,13 +69,13 @@ type mirrored struct {
 // enqueue has a read mirrored, unless as many wait as may. Where its client is
 // served on a loop, on is the task that does.
 func (s *Shadow) enqueue(x *proxy.Exchange, on *loop.Task) (room bool) {
-	if s.reads.Add(1) > int64(cap(s.queue)) {
-		s.reads.Add(-1)
+	if s.reads.open.Add(1) > int64(cap(s.reads.queue)) {
+		s.reads.open.Add(-1)
 		return false
 	}
 	s.take(x)
-	s.queue <- x // there is room for all of them
-	if s.askers.join() {
+	s.reads.queue <- x // there is room for all of them
+	if s.reads.askers.join() {
 		s.begin(on, s.askAll)
 	}
 	return true
@@ -83,12 +103,12 @@ func (s *Shadow) begin(on *loop.Task, work func(*loop.Task)) {
 func (s *Shadow) askAll(t *loop.Task) {
 	for s.ctx.Err() == nil {
 		select {
-		case x := <-s.queue:
+		case x := <-s.reads.queue:
 			s.askOne(x, t)
 		default:
-			s.askers.leave()
+			s.reads.askers.leave()
 			// Whoever came in between has seen that there were enough.
-			if len(s.queue) == 0 || !s.askers.join() {
+			if len(s.reads.queue) == 0 || !s.reads.askers.join() {
 				return
 			}
 		}
@@ -104,39 +124,82 @@ func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
 	}
 	m.span = x.Span.Part("mirror")
 	s.survive(func() { s.askOther(m, t) })
-	s.answered <- m // there is room for all of them
-	if n := s.judges.hands.Load(); (n == 0 || len(s.answered) > int(n)*patientFor) && s.judges.join() {
-		s.begin(nil, s.judgeAll)
-	}
+	s.reads.answered <- m // there is room for all of them
+	s.haveJudged()
 }
 
 const (
-	// gather is how long answers are left to come together before they are
-	// compared. Waking somebody for each of them would cost as much as asking.
-	gather = 5 * time.Millisecond
+	// gatherFor is how long answers are left to come together before they are
+	// compared, and enough how many of them are not left any longer. Waking
+	// somebody for each of them would cost as much as asking.
+	gatherFor = 20 * time.Millisecond
+	enough    = 32
 	// patientFor is how many answers may wait for each who compares before another
 	// one does: a comparison may have to wait for data that follows.
 	patientFor = 8
 )
 
-// judgeAll compares what was answered, until nothing is any more.
-func (s *Shadow) judgeAll(*loop.Task) {
-	for s.pause(gather) {
-		for n := len(s.answered); n > 0 && s.ctx.Err() == nil; n-- {
+// haveJudged sees to it that somebody compares what was answered.
+func (s *Shadow) haveJudged() {
+	waiting, busy := len(s.reads.answered), int(s.reads.judges.hands.Load())
+	switch {
+	case s.reads.gathering.Load():
+		if waiting >= enough {
 			select {
-			case m := <-s.answered:
-				s.judgeOne(m)
-				continue
+			case s.reads.hurry <- struct{}{}:
 			default:
 			}
-			break
 		}
-		if len(s.answered) > 0 {
-			continue
-		}
-		if s.judges.leave(); len(s.answered) == 0 || !s.judges.join() {
+	case (busy == 0 || waiting > busy*patientFor) && s.reads.judges.join():
+		s.begin(nil, s.judgeAll)
+	}
+}
+
+// judgeAll compares what was answered, until nothing is any more.
+func (s *Shadow) judgeAll(*loop.Task) {
+	for {
+		s.gather()
+		if s.ctx.Err() != nil {
 			return
 		}
+		judged := false
+		for m := s.anAnswer(); m != nil && s.ctx.Err() == nil; m = s.anAnswer() {
+			s.judgeOne(m)
+			judged = true
+		}
+		if judged {
+			continue
+		}
+		s.reads.judges.leave()
+		// Whoever came in between has seen that somebody was there.
+		if len(s.reads.answered) == 0 || !s.reads.judges.join() {
+			return
+		}
+	}
+}
+
+// gather waits until several answers have come, unless somebody else does.
+func (s *Shadow) gather() {
+	if !s.reads.gathering.CompareAndSwap(false, true) {
+		return
+	}
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.reads.hurry:
+	case <-s.ctx.Done():
+	}
+	s.reads.gathering.Store(false)
+}
+
+// anAnswer returns one that waits to be compared; nil: none does.
+func (s *Shadow) anAnswer() *mirrored {
+	select {
+	case m := <-s.reads.answered:
+		return m
+	default:
+		return nil
 	}
 }
 
