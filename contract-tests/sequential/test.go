@@ -21,8 +21,8 @@ type Test struct {
 	Mismatches int64     `json:"mismatches"` // each at full weight
 	First      time.Time `json:"first,omitzero"`
 	Last       time.Time `json:"last,omitzero"`
-	Clients    []uint32  `json:"clients,omitempty"` // comparisons by client's place
-	Shapes     []uint32  `json:"shapes,omitempty"`
+	Clients    Places    `json:"clients,omitempty"` // comparisons by client's place
+	Shapes     Places    `json:"shapes,omitempty"`
 }
 
 // Weigh notes one comparison of a client's request whose answer has a shape,
@@ -34,7 +34,7 @@ func (t *Test) Weigh(r Rule, client, shape uint64, at time.Time) float64 {
 		t.First = at
 	}
 	if len(t.Clients) != clients || len(t.Shapes) != shapes {
-		t.Clients, t.Shapes = make([]uint32, clients), make([]uint32, shapes)
+		t.Clients, t.Shapes = make(Places, clients), make(Places, shapes)
 	}
 	if at.After(t.Last) {
 		t.Last = at
@@ -47,7 +47,7 @@ func (t *Test) Weigh(r Rule, client, shape uint64, at time.Time) float64 {
 }
 
 // note counts one more at a place and returns how many there are.
-func note(counts []uint32, hash uint64) float64 {
+func note(counts Places, hash uint64) float64 {
 	place := &counts[hash%uint64(len(counts))]
 	if *place < math.MaxUint32 {
 		*place++

@@ -27,6 +27,11 @@ func (s *Shadow) inOrder() {
 		if len(back) < keptBack {
 			more = s.writes
 		}
+		if len(back) == 0 && len(s.open) == 0 {
+			tick.Stop() // nothing becomes due
+		} else {
+			tick.Reset(soonAgain)
+		}
 		select {
 		case <-s.ctx.Done():
 			return
