@@ -203,7 +203,7 @@ func (c *conn) capture() {
 	if c.body.done {
 		c.wantBody.end()
 	}
-	c.header = header(c.req.Fields, c.req.Hop)
+	c.header = http1.Header(c.req.Fields, c.req.Hop)
 	c.proxy.o.Forwarding.set(c.header, &c.flight)
 }
 
@@ -212,17 +212,6 @@ func (c *conn) show() {
 	if c.observers != nil && c.answered != nil {
 		c.proxy.observe(c.observers, &c.flight, c.proxy.exchangeOf(&c.flight, c.header, c.answered, c.wantBody, c.wantAnswer), c.client.Task())
 	}
-}
-
-// header makes a map of the fields that are not about the connection.
-func header(fields []http1.Field, hop func(int) bool) http.Header {
-	h := make(http.Header, len(fields))
-	for i := range fields {
-		if !hop(i) {
-			h.Add(fields[i].Name, fields[i].Value)
-		}
-	}
-	return h
 }
 
 // Header implements [fields].

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -152,12 +151,9 @@ func (w *wire) ask(c *upstream.Conn, method string, most int64) (compare.Message
 			break
 		}
 	}
-	header := make(http.Header, len(w.res.Fields))
-	for i := range w.res.Fields {
-		if f := &w.res.Fields[i]; !w.res.Hop(i) && !http1.SameName(f.Name, "Transfer-Encoding") {
-			header.Add(f.Name, f.Value)
-		}
-	}
+	header := http1.Header(w.res.Fields, func(i int) bool {
+		return w.res.Hop(i) || http1.SameName(w.res.Fields[i].Name, "Transfer-Encoding")
+	})
 	m := compare.Message{Status: w.res.Status, Header: header}
 	m.Body, err = w.body(c, most)
 	return m, err
