@@ -34,6 +34,7 @@ type Config struct {
 	Admin        Admin
 	State        string // folder of the ledger
 	AccessLog    string // a file, "stdout" or "off"
+	IOUring      bool   // the kernel's io_uring may be used where it is there
 	Monolith     Backend
 	Capabilities []Capability // in the order of the file
 	Hold         Hold

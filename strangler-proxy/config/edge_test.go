@@ -16,6 +16,7 @@ const edge = `tls: {certificate: tls/cert.pem, key: /etc/key.pem, client_ca: tls
 trusted_proxies: [10.1.2.3/8, 192.0.2.7, "fd00::/8", "::ffff:192.0.2.8"]
 forwarded: both
 request_id: X-Correlation-Id
+io_uring: off
 tracing: {endpoint: "https://collector:4318/otlp/", headers: {Api-Key: k}, service: edge, sample: 2.5%}
 limits: {connections: 1_000, requests: 100, head: 16KiB, body: 10MiB, head_timeout: 1s, body_timeout: 2s, idle: 3s}
 monolith:
@@ -43,6 +44,7 @@ func TestEverythingAboutClientsAndBackendsIsRead(t *testing.T) {
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.8/32"),
 		}, c.Trusted, cmp.Comparer(prefixes)),
 		cmp.Diff("both X-Correlation-Id", c.Forwarded+" "+c.RequestID),
+		cmp.Diff(false, c.IOUring),
 		cmp.Diff(config.Tracing{Endpoint: "https://collector:4318/otlp", Headers: map[string]string{"Api-Key": "k"}, Service: "edge", Sample: 2.5}, c.Tracing),
 		cmp.Diff(config.Limits{
 			Connections: 1000, Requests: 100, Head: 16 << 10, Body: 10 << 20,

@@ -216,6 +216,7 @@ func (p *parser) root(n *yaml.Node) {
 		},
 		"state":        p.into("state", &c.State),
 		"access_log":   p.into("access_log", &c.AccessLog),
+		"io_uring":     p.either("io_uring", &c.IOUring, "off", "on"),
 		"monolith":     mark("monolith", func(_, v *yaml.Node) { c.Monolith = p.backend("monolith", v) }),
 		"capabilities": func(_, v *yaml.Node) { p.capabilities(v) },
 		"hold": func(_, v *yaml.Node) {

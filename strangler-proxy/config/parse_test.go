@@ -105,7 +105,7 @@ func TestTheShopsFileIsGood(t *testing.T) {
 func TestASmallFileHasDefaultsForTheRest(t *testing.T) {
 	c := parse(t, "monolith: {url: http://127.0.0.1:9000/}\n")
 	want := &config.Config{
-		Path: "strangler.yaml", Listen: ":8080", Admin: config.Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
+		Path: "strangler.yaml", Listen: ":8080", Admin: config.Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout", IOUring: true,
 		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Tracing: config.Tracing{Service: "strangler", Sample: 1},
 		Limits: config.Limits{
 			Connections: 20_000, Requests: 4096, Head: 64 << 10,

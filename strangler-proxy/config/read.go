@@ -23,7 +23,7 @@ func Parse(path string, raw []byte, env func(string) (string, bool)) (*Config, e
 // again, after a millisecond at most, which may take its time.
 func ParseAside(path string, raw []byte, env func(string) (string, bool), pause func()) (*Config, error) {
 	p := &parser{env: env, pause: pause, moving: map[string]bool{}, tunings: map[string]tuning{}, routeTunings: map[string]tuning{}, cfg: &Config{
-		Path: path, Listen: ":8080", Admin: Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout",
+		Path: path, Listen: ":8080", Admin: Admin{Listen: "127.0.0.1:8079"}, State: "./strangler-state", AccessLog: "stdout", IOUring: true,
 		Forwarded: "x-forwarded", RequestID: "X-Request-Id", Tracing: Tracing{Service: "strangler", Sample: 1}, Limits: defaultLimits(),
 		Hold:     Hold{Requests: 1000, Bytes: 64 << 20, Wait: 5 * time.Second},
 		Drain:    10 * time.Second,

@@ -19,6 +19,7 @@ func TestWhatIsSaidAboutClientsNeedsARestart(t *testing.T) {
 		"request_id":      "request_id: off",
 		"tracing":         "tracing: {endpoint: \"http://127.0.0.1:4318\"}",
 		"limits":          "limits: {idle: 1m}",
+		"io_uring":        "io_uring: off",
 	} {
 		s.save(func(s *shop) { s.more = text + "\n" })
 		if err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), key+" cannot change while serving; restart") {

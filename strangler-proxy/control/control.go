@@ -300,7 +300,7 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 		c.URL = "https://" + public.Addr().String()
 	}
 	var err error
-	if c.loops, err = loop.Start(loop.Options{Loops: loop.Processors()}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if c.loops, err = loop.Start(loop.Options{Loops: loop.Processors(), OneByOne: !cfg.IOUring}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		c.o.Log.Warn("clients are served without event loops, which costs more", "error", err)
 	}
 	if why := c.loops.Apart(); why != nil {

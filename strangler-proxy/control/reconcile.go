@@ -146,7 +146,7 @@ func (c *Control) fixed(ctx context.Context, cfg *config.Config) error {
 		"tls": cfg.TLS != now.TLS, "trusted_proxies": !slices.Equal(cfg.Trusted, now.Trusted), "forwarded": cfg.Forwarded != now.Forwarded,
 		"request_id": cfg.RequestID != now.RequestID, "tracing": !reflect.DeepEqual(cfg.Tracing, now.Tracing), "limits": cfg.Limits != now.Limits,
 		"listen": cfg.Listen != now.Listen, "admin": cfg.Admin != now.Admin, "state": cfg.State != now.State,
-		"hold": cfg.Hold != now.Hold, "access_log": cfg.AccessLog != now.AccessLog,
+		"hold": cfg.Hold != now.Hold, "access_log": cfg.AccessLog != now.AccessLog, "io_uring": cfg.IOUring != now.IOUring,
 		"shadow.queue": cfg.Shadow.Queue != now.Shadow.Queue, "shadow.body": cfg.Shadow.Body != now.Shadow.Body,
 		"shadow.timeout": cfg.Shadow.Timeout != now.Shadow.Timeout, "chaos.links": !slices.Equal(cfg.Links, now.Links),
 	} {

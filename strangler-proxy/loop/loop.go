@@ -21,8 +21,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"stranglerfig/strangler-proxy/kernel"
 )
 
 // Group is a number of loops.
@@ -38,6 +36,7 @@ type Options struct {
 	// Together is how many tasks have to go on at the same time for their reads
 	// and writes to be made together; 2 where it is 0, from which on it is worth it.
 	Together int
+	OneByOne bool // each read and write is to be made by itself
 }
 
 // Start starts loops, which Close ends. The error is [errors.ErrUnsupported] where
@@ -60,10 +59,10 @@ func Start(o Options) (*Group, error) {
 			return nil, err
 		}
 		l := &Loop{poller: p, soonest: never}
-		if ring, err := kernel.NewRing(lotSize); err != nil {
-			g.without = err
-		} else {
-			l.lots = lots{ring: ring, from: o.Together}
+		if !o.OneByOne {
+			if l.lots, err = newLots(o.Together); err != nil {
+				g.without = err
+			}
 		}
 		g.loops = append(g.loops, l)
 	}
@@ -74,8 +73,8 @@ func Start(o Options) (*Group, error) {
 	return g, nil
 }
 
-// Apart is why reads and writes are made one by one, which costs more; nil: they
-// are made together, or there are no loops.
+// Apart is why reads and writes are made one by one, which costs more, although
+// they need not be; nil: there is no reason.
 func (g *Group) Apart() error {
 	if g == nil {
 		return nil

@@ -15,15 +15,7 @@ import (
 )
 
 // one returns the only loop of a group that ends with the test.
-func one(t *testing.T) *loop.Loop {
-	t.Helper()
-	g, err := loop.Start(loop.Options{Loops: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.Close)
-	return g.Pick()
-}
+func one(t *testing.T) *loop.Loop { return start(t, loop.Options{}) }
 
 // ends returns a source and the other end of its connection.
 func ends(t *testing.T, l *loop.Loop) (*loop.Source, int) {

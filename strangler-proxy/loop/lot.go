@@ -28,6 +28,16 @@ type lots struct {
 	calls []*kernel.Call
 }
 
+// newLots returns lots that are made where so many tasks go on. On an error there
+// are none.
+func newLots(from int) (lots, error) {
+	ring, err := kernel.NewRing(lotSize)
+	if err != nil {
+		return lots{}, err
+	}
+	return lots{ring: ring, from: from}, nil
+}
+
 // asked reports whether somebody waits for a call to be made.
 func (l *lots) asked() bool { return len(l.asks) > 0 }
 

@@ -15,17 +15,21 @@ import (
 	"stranglerfig/strangler-proxy/loop"
 )
 
-// together returns the only loop of a group, on which each read and write is made
-// as if there were others.
-func together(t *testing.T) *loop.Loop {
+// start returns the only loop of a group.
+func start(t *testing.T, o loop.Options) *loop.Loop {
 	t.Helper()
-	g, err := loop.Start(loop.Options{Loops: 1, Together: 1})
+	o.Loops = 1
+	g, err := loop.Start(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Close)
 	return g.Pick()
 }
+
+// together returns one on which each read and write is made as if there were
+// others.
+func together(t *testing.T) *loop.Loop { return start(t, loop.Options{Together: 1}) }
 
 // echo writes back what comes until the end.
 func echo(s *loop.Source) error {
@@ -53,8 +57,9 @@ func echo(s *loop.Source) error {
 // TestTasksThatGoOnTogetherGetTheirOwn bytes, however many of them there are and
 // whether or not their calls are made together.
 func TestTasksThatGoOnTogetherGetTheirOwn(t *testing.T) {
-	for name, l := range map[string]*loop.Loop{"two or more": one(t), "always": together(t)} {
+	for name, o := range map[string]loop.Options{"two or more": {}, "always": {Together: 1}, "never": {OneByOne: true}} {
 		t.Run(name, func(t *testing.T) {
+			l := start(t, o)
 			const tasks = 50 // several lots
 			var far []int
 			var done []chan struct{}

@@ -119,11 +119,12 @@ func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
 	m := &mirrored{x: x, direction: directionOf(x.Decision), err: errDefect}
 	if s.late(x) {
 		s.drop(x.Route, m.direction, Waited)
-		s.doneRead(x)
+		s.doneRead(m)
 		return
 	}
 	m.span = x.Span.Part("mirror")
 	s.survive(func() { s.askOther(m, t) })
+	s.held.Add(int64(len(m.got.Body)))
 	s.reads.answered <- m // there is room for all of them
 	s.haveJudged()
 }
@@ -204,12 +205,18 @@ func (s *Shadow) anAnswer() *mirrored {
 }
 
 func (s *Shadow) judgeOne(m *mirrored) {
-	defer s.doneRead(m.x)
+	defer s.doneRead(m)
 	defer m.span.End()
 	f := incomparable(Defect)
 	s.survive(func() { f = s.judge(m) })
 	m.span.Text("strangler.verdict", string(f.verdict))
 	s.file(m.x, m.direction, f)
+}
+
+func (s *Shadow) doneRead(m *mirrored) {
+	s.held.Add(-int64(len(m.got.Body)))
+	s.reads.open.Add(-1)
+	s.done(m.x)
 }
 
 // late reports whether an exchange has waited for longer than a request may take.

@@ -253,8 +253,9 @@ func (s *Shadow) uncomparable(x *proxy.Exchange) (finding, bool) {
 func size(x *proxy.Exchange) int64 { return int64(len(x.Body)) + int64(len(x.AnswerBody)) }
 
 // Held is how many bytes of bodies wait or are under way. It is never more than
-// the queues, the workers, and the writes kept in order (32) or for their rows
-// (64) times twice [Options.Body].
+// the queue of reads and the workers times three times [Options.Body], and the
+// queue of writes and those kept in order (32) or for their rows (64) times twice
+// that.
 func (s *Shadow) Held() int64 { return s.held.Load() }
 
 func (s *Shadow) take(x *proxy.Exchange) {
@@ -265,11 +266,6 @@ func (s *Shadow) take(x *proxy.Exchange) {
 func (s *Shadow) done(x *proxy.Exchange) {
 	s.held.Add(-size(x))
 	s.pending.Add(-1)
-}
-
-func (s *Shadow) doneRead(x *proxy.Exchange) {
-	s.reads.open.Add(-1)
-	s.done(x)
 }
 
 // Idle reports whether nothing waits or is under way.
