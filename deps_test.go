@@ -49,8 +49,9 @@ contract-tests/crashes/      : *
 # The HTTP half wires the other two together.
 strangler-proxy/route/       : migrations/change
 strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential contract-tests/match
-strangler-proxy/loop/        :
-strangler-proxy/socket/      : strangler-proxy/loop
+strangler-proxy/kernel/      :
+strangler-proxy/loop/        : strangler-proxy/kernel
+strangler-proxy/socket/      : strangler-proxy/kernel strangler-proxy/loop
 strangler-proxy/upstream/    : strangler-proxy/socket strangler-proxy/loop
 strangler-proxy/http1/       :
 strangler-proxy/listener/    : strangler-proxy/socket strangler-proxy/loop

@@ -132,6 +132,7 @@ func Consult(ctx context.Context, path, what string) (api.Admission, error) {
 	if err := c.connect(cfg); err != nil {
 		return api.Admission{}, err
 	}
+	c.enforce(cfg)
 	defer func() {
 		for _, b := range c.backends {
 			b.Close()

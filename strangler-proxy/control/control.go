@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,12 +74,13 @@ type Control struct {
 	reconciling sync.Mutex // one reconciliation at a time
 	seen        sight      // of the file in force; guarded by reloading
 
+	found atomic.Pointer[found] // the backends of the config in force; nil: there is none
+
 	mu       sync.Mutex // guards everything below
 	cfg      *config.Config
 	raw      []byte                       // the text that cfg was parsed from
 	problem  string                       // why the file on disk is not in force
 	backends map[string]*upstream.Backend // by their keys in the config
-	found    found                        // some of them, by capabilities
 	actual   map[string]route.Owner
 	why      map[string]string // route -> why actual is not what is wanted
 	owners   uint64            // counts the changes of actual

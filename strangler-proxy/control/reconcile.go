@@ -211,9 +211,7 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool,
 	}
 	first := before == nil
 	if first {
-		c.mu.Lock()
-		c.cfg = cfg
-		c.mu.Unlock()
+		c.enforce(cfg)
 		c.obey(cfg) // so that reads flow while moves are being recovered
 	}
 	if err := c.openMoves(ctx, cfg); err != nil && !first {
@@ -224,9 +222,7 @@ func (c *Control) reconcile(ctx context.Context, cfg *config.Config, saved bool,
 		// requests wait and are refused until somebody has looked.
 		c.o.Log.Error("a move could not be opened; its capability is held", "error", err)
 	}
-	c.mu.Lock()
-	c.cfg = cfg
-	c.mu.Unlock()
+	c.enforce(cfg)
 	c.admit(ctx, cfg)
 	c.obey(cfg)
 	c.lookAtShadows(ctx, cfg)

@@ -8,30 +8,34 @@ import (
 
 // sides returns both backends of a capability.
 func (c *Control) sides(capability string) (monolith, service *upstream.Backend) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cfg == nil {
+	f := c.found.Load()
+	if f == nil {
 		return nil, nil
 	}
-	if c.found.config != c.cfg {
-		c.found = found{c.cfg, c.backends[c.cfg.Monolith.Key()], map[string]*upstream.Backend{}}
-	}
-	service, known := c.found.services[capability]
-	if !known {
-		if p, ok := c.cfg.Capability(capability); ok {
-			service = c.backends[p.Service.Key()]
-			c.found.services[capability] = service
-		}
-	}
-	return c.found.monolith, service
+	return f.monolith, f.services[capability]
 }
 
-// found are the backends of a config, as far as anybody asked for them: finding
-// one by its key for every mirrored request would cost more than sending it.
+// found are the backends of a config. They are looked up for every mirrored
+// request, on the loop of its client, where nobody may wait for a lock.
 type found struct {
 	config   *config.Config
 	monolith *upstream.Backend
 	services map[string]*upstream.Backend // by capabilities
+}
+
+// enforce says which config is in force, whose backends there are.
+func (c *Control) enforce(cfg *config.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg = cfg
+	if f := c.found.Load(); f != nil && f.config == cfg {
+		return
+	}
+	f := &found{cfg, c.backends[cfg.Monolith.Key()], make(map[string]*upstream.Backend, len(cfg.Capabilities))}
+	for _, p := range cfg.Capabilities {
+		f.services[p.Name] = c.backends[p.Service.Key()]
+	}
+	c.found.Store(f)
 }
 
 // sideConfig returns what the config says about one side of a capability.

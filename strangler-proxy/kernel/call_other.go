@@ -39,8 +39,8 @@ func Duplicate(fd uintptr) (int, error) { return 0, syscall.ENOSYS }
 // Ring is none.
 type Ring struct{}
 
-// NewRing returns [syscall.ENOSYS].
-func NewRing(int) (*Ring, error) { return nil, syscall.ENOSYS }
+// NewRing returns [ErrNoRing].
+func NewRing(int) (*Ring, error) { return nil, ErrNoRing }
 
 // Do makes no call.
 func (*Ring) Do([]*Call) {}

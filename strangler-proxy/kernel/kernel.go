@@ -6,7 +6,10 @@
 // On Linux many reads and writes may be one call, see [Ring].
 package kernel
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // Call is a read from, or a write to, a socket that does not block.
 type Call struct {
@@ -18,6 +21,10 @@ type Call struct {
 	Err syscall.Errno
 }
 
+// ErrNoRing is the error where a [Ring] cannot be had: there is none, it may not be
+// used here, or it would keep its user waiting, as old ones do.
+var ErrNoRing = errors.New("io_uring cannot be used")
+
 // Do makes the call, however often a signal interrupts it.
 func (c *Call) Do() {
 	for {
@@ -26,7 +33,12 @@ func (c *Call) Do() {
 		} else {
 			c.N, c.Err = Read(c.FD, c.Bytes)
 		}
-		if c.Err != syscall.EINTR {
+		switch c.Err {
+		case 0:
+			return
+		case syscall.EINTR:
+		default:
+			c.N = 0
 			return
 		}
 	}

@@ -1,8 +1,8 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -51,7 +51,9 @@ type answer struct {
 // parameters are io_uring's struct io_uring_params.
 type parameters struct {
 	asked, answered uint32 // how many there is room for
-	_               [8]uint32
+	_               [3]uint32
+	features        uint32
+	_               [4]uint32
 	of              struct {
 		_, tail, _, _, _, _, index, _ uint32
 		_                             uint64
@@ -68,26 +70,38 @@ const (
 	opReceive     = 27 // IORING_OP_RECV
 	entriesOffset = 0x10000000
 	getEvents     = 1 // IORING_ENTER_GETEVENTS
+	oneMapping    = 1 // IORING_FEAT_SINGLE_MMAP
 )
 
 // NewRing returns a ring that makes so many calls at a time, a power of two. The
-// error says that the kernel knows none, that it may not be used here, or that
-// it would keep its user waiting, as old ones do.
+// error is an [ErrNoRing] that says why, where none can be used here.
 func NewRing(size int) (*Ring, error) {
 	var p parameters
 	fd, _, errno := syscall.RawSyscall(unix.SYS_IO_URING_SETUP, uintptr(size), uintptr(unsafe.Pointer(&p)), 0)
-	if errno != 0 {
+	switch errno {
+	case 0:
+	case unix.ENOSYS, unix.EPERM:
+		return nil, fmt.Errorf("%w: %w", ErrNoRing, errno)
+	default:
 		return nil, fmt.Errorf("io_uring: %w", errno)
 	}
 	r := &Ring{fd: int(fd)}
-	if err := r.open(&p); err != nil {
+	err := r.open(&p)
+	if err == nil {
+		err = r.prove()
+	}
+	if err != nil {
 		r.Close()
-		return nil, fmt.Errorf("io_uring: %w", err)
+		return nil, err
 	}
 	return r, nil
 }
 
+// open maps the memory that is shared with the kernel.
 func (r *Ring) open(p *parameters) (err error) {
+	if p.features&oneMapping == 0 {
+		return fmt.Errorf("%w: this kernel's is too old", ErrNoRing)
+	}
 	size := max(p.of.index+4*p.asked, p.to.entries+p.answered*uint32(unsafe.Sizeof(answer{})))
 	if r.memory, err = share(r.fd, 0, size); err != nil {
 		return err
@@ -102,34 +116,34 @@ func (r *Ring) open(p *parameters) (err error) {
 	for i, index := 0, unsafe.Slice((*uint32)(at(p.of.index)), p.asked); i < len(index); i++ {
 		index[i] = uint32(i)
 	}
-	return r.prove()
+	return nil
 }
 
 func share(fd int, offset int64, size uint32) ([]byte, error) {
-	return unix.Mmap(fd, offset, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	memory, err := unix.Mmap(fd, offset, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
+	return memory, os.NewSyscallError("io_uring: mmap", err)
 }
+
+// scrap is where a ring reads to that is not known yet to be done when it says so.
+var scrap [1]byte
 
 // prove proves that calls are over at once, whatever comes of them.
 func (r *Ring) prove() error {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socketpair", err)
 	}
 	defer unix.Close(ends[0])
 	defer unix.Close(ends[1])
-	near, far := uintptr(ends[0]), uintptr(ends[1])
-	nothing := &Call{FD: near, Bytes: make([]byte, 2)}
-	if r.submit([]*Call{nothing}) == 1 && r.reap() == 0 {
-		unix.Shutdown(ends[0], unix.SHUT_RDWR) // which ends it
-		r.await(1)
-		return errors.New("it waits for what cannot be read")
+	nothing := &Call{FD: uintptr(ends[0]), Bytes: scrap[:]}
+	if _, err := r.submit([]*Call{nothing}); err != 0 {
+		return fmt.Errorf("%w: %w", ErrNoRing, err)
 	}
-	said := &Call{FD: far, Bytes: []byte("!"), Writes: true}
-	heard := &Call{FD: near, Bytes: make([]byte, 2)}
-	made := r.submit([]*Call{said, heard})
-	r.await(made - r.reap())
-	if made != 2 || nothing.Err != unix.EAGAIN || said.N != 1 || heard.N != 1 || heard.Bytes[0] != '!' {
-		return errors.New("it does not read what was written")
+	if r.reap() == 0 {
+		return fmt.Errorf("%w: this kernel's waits for what cannot be read", ErrNoRing)
+	}
+	if nothing.Err != unix.EAGAIN {
+		return fmt.Errorf("%w: a read of nothing ends with %w", ErrNoRing, nothing.Err)
 	}
 	return nil
 }
@@ -140,18 +154,20 @@ func (r *Ring) Do(calls []*Call) {
 	for len(calls) > 0 {
 		lot := calls[:min(len(calls), len(r.asked))]
 		calls = calls[len(lot):]
-		made := r.submit(lot)
+		made, _ := r.submit(lot)
 		r.await(made - r.reap())
-		for _, c := range lot[made:] {
-			c.Do()
+		for i, c := range lot {
+			if i >= made || c.Err == unix.EINTR {
+				c.Do()
+			}
 		}
 	}
 	r.calls = nil
 }
 
 // submit hands calls to the kernel, which makes them, and returns how many of
-// them it took.
-func (r *Ring) submit(calls []*Call) int {
+// them it took, and why not all.
+func (r *Ring) submit(calls []*Call) (taken int, err syscall.Errno) {
 	r.calls = calls
 	from := *r.askedTo
 	for i, c := range calls {
@@ -165,9 +181,9 @@ func (r *Ring) submit(calls []*Call) int {
 		}
 	}
 	atomic.StoreUint32(r.askedTo, from+uint32(len(calls)))
-	taken := 0
 	for taken < len(calls) {
-		n, _, err := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(len(calls)-taken), 0, 0, 0, 0)
+		var n uintptr
+		n, _, err = syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(len(calls)-taken), 0, 0, 0, 0)
 		if err != 0 || n == 0 {
 			// What was not taken is not there any more.
 			atomic.StoreUint32(r.askedTo, from+uint32(taken))
@@ -175,7 +191,7 @@ func (r *Ring) submit(calls []*Call) int {
 		}
 		taken += int(n)
 	}
-	return taken
+	return taken, err
 }
 
 // reap notes what has become of calls, and returns of how many that is known.
@@ -194,11 +210,14 @@ func (r *Ring) reap() (known int) {
 }
 
 // await waits for what the kernel is not done with, if anything: until it is,
-// what calls read into is not their callers'.
+// what calls read into is not their callers'. It has proven to be done, so a ring
+// that is not, nor can be waited for, is one that nobody can go on with.
 func (r *Ring) await(missing int) {
 	for missing > 0 {
-		syscall.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 0, uintptr(missing), getEvents, 0, 0)
-		missing -= r.reap()
+		_, _, err := syscall.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 0, uintptr(missing), getEvents, 0, 0)
+		if missing -= r.reap(); missing > 0 && err != 0 && err != unix.EINTR {
+			panic(fmt.Sprintf("io_uring has not said what became of %d calls: %v", missing, err))
+		}
 	}
 }
 

@@ -5,10 +5,10 @@
 //
 // What runs on a loop is a [Task]: a function that is written like any other,
 // and that lets others go on wherever it waits for one of its sockets, see
-// [Source]. Those who go on at the same time also read and write together, where
-// the kernel can do that: their calls of it are made in one. It must not wait for anything else, because all the others would wait
+// [Source]. It must not wait for anything else, because all the others would wait
 // with it. Where it has to, it has that done [Task.Apart], or it leaves the loop
-// for good by [Task.Leave] and goes on as an ordinary goroutine.
+// for good by [Task.Leave] and goes on as an ordinary goroutine. Tasks that go on
+// at the same time also read and write together, where the kernel can do that.
 //
 // The pattern is the Reactor's (D. Schmidt, 1995), with a coroutine in place of
 // each handler. Start at [Start].
@@ -59,12 +59,16 @@ func Start(o Options) (*Group, error) {
 			return nil, err
 		}
 		l := &Loop{poller: p, soonest: never}
-		if !o.OneByOne {
-			if l.lots, err = newLots(o.Together); err != nil {
-				g.without = err
-			}
+		if !o.OneByOne && g.without == nil {
+			l.lots, g.without = newLots(o.Together)
 		}
 		g.loops = append(g.loops, l)
+	}
+	if g.without != nil { // what is true of one loop is true of all
+		for _, l := range g.loops {
+			l.lots.close()
+			l.lots = lots{}
+		}
 	}
 	raiseProcessors(raised(o.Loops))
 	for _, l := range g.loops {
@@ -198,7 +202,7 @@ func (l *Loop) run() {
 	for !l.ending || l.tasks.Load() > 0 {
 		happened := l.wait(events)
 		l.now = int64(time.Since(start))
-		l.expect(len(happened))
+		l.lots.expect(len(happened) + len(l.turns))
 		rung := l.sources(happened, ready)
 		// All is noted before anyone goes on, who could otherwise take a
 		// connection for alive of which the end has been told.
@@ -212,13 +216,13 @@ func (l *Loop) run() {
 			if s != nil && s.waiter != nil && happened[i].bits()&s.wanted != 0 {
 				l.resume(s.waiter, nil)
 			}
-			l.makeFullLot()
 		}
+		l.makeLots()
 		if rung {
 			l.perform()
 		}
 		l.takeTurns()
-		l.makeLots()
+		l.makeLots() // of those who have had another turn
 		if l.now >= l.soonest {
 			l.expire()
 		}
@@ -234,9 +238,7 @@ func (l *Loop) end() {
 
 func (l *Loop) close() {
 	l.poller.close()
-	if l.lots.ring != nil {
-		l.lots.ring.Close()
-	}
+	l.lots.close()
 }
 
 // wait waits until something happens. For a moment it does so without a word to

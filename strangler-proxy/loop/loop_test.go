@@ -147,6 +147,28 @@ func TestADeadlineEndsAWait(t *testing.T) {
 	}
 }
 
+// TestADeadlineThatIsOverHoldsForWhatHasComeAsWell, as it does off a loop: whoever
+// sends all the time does not keep a reader for ever.
+func TestADeadlineThatIsOverHoldsForWhatHasComeAsWell(t *testing.T) {
+	l := one(t)
+	s, far := ends(t, l)
+	say(t, far)
+	done := make(chan struct{})
+	l.Go(func(*loop.Task) {
+		defer close(done)
+		if err := s.Readable(); err != nil {
+			t.Error(err)
+		}
+		s.ReadBy(time.Unix(1, 0))
+		if err := s.Readable(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the wait ended with %v", err)
+		}
+		s.ReadBy(time.Time{})
+		hear(t, s)
+	})
+	ended(t, done)
+}
+
 // stuck writes until the kernel takes no more, and then waits.
 func stuck(s *loop.Source) error {
 	for {

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"slices"
 	"syscall"
 
 	"stranglerfig/strangler-proxy/kernel"
@@ -20,12 +19,13 @@ const (
 // or writes while others go on as well has its call made along with theirs, and
 // goes on when that is done.
 type lots struct {
-	ring  *kernel.Ring // nil: there are none
-	from  int          // how many have to go on for it
-	now   bool         // so many do
-	asks  []*Task      // in the order in which they asked
-	lot   []*Task      // those whose calls are being made
-	calls []*kernel.Call
+	ring  *kernel.Ring          // nil: each call is made by itself
+	do    func([]*kernel.Call)  // makes those of a lot
+	from  int                   // how many have to go on for calls to be made together
+	many  bool                  // as many go on now
+	asks  []*Task               // in the order in which they asked
+	lot   []*Task               // those whose calls are being made
+	calls [lotSize]*kernel.Call // theirs
 }
 
 // newLots returns lots that are made where so many tasks go on. On an error there
@@ -35,34 +35,44 @@ func newLots(from int) (lots, error) {
 	if err != nil {
 		return lots{}, err
 	}
-	return lots{ring: ring, from: from}, nil
+	return lots{ring: ring, do: ring.Do, from: from}, nil
+}
+
+func (l *lots) close() {
+	if l.ring != nil {
+		l.ring.Close()
+	}
 }
 
 // asked reports whether somebody waits for a call to be made.
 func (l *lots) asked() bool { return len(l.asks) > 0 }
 
 // expect notes how many tasks go on now, besides those who wait for a call.
-func (l *Loop) expect(tasks int) {
-	l.lots.now = l.lots.ring != nil && tasks+len(l.lots.asks) >= l.lots.from
-}
+func (l *lots) expect(tasks int) { l.many = l.ring != nil && tasks+len(l.asks) >= l.from }
 
-// call makes a call of the running task's, which must not wait.
-func (l *Loop) call(c kernel.Call) (int, syscall.Errno) {
-	if !l.lots.now || len(c.Bytes) > lotBytes {
+// call makes a call of the running task's, which must not wait: at once, or
+// together with others where several go on.
+func (s *Source) call(c kernel.Call, atOnce bool) (int, syscall.Errno) {
+	l := s.loop
+	if s.fd == nowhere {
+		return 0, syscall.EBADF
+	}
+	if atOnce || !l.lots.many || len(c.Bytes) > lotBytes {
+		c.FD = uintptr(s.fd)
 		c.Do()
 		return c.N, c.Err
 	}
 	t := l.running
-	t.call = c
+	t.call, t.asks = c, s
 	l.lots.asks = append(l.lots.asks, t)
 	t.yield(struct{}{})
-	c, t.call = t.call, kernel.Call{}
+	c, t.call, t.asks = t.call, kernel.Call{}, nil
 	return c.N, c.Err
 }
 
 // makeLots makes the calls that were asked for, and those that are asked for by
-// whoever goes on then: what comes of a read is written at once, and who never
-// waits has others go first.
+// whoever goes on then: what comes of a read is written at once. Who asks again
+// after that has others go first.
 func (l *Loop) makeLots() {
 	for range 2 {
 		for n := len(l.lots.asks); n > 0; n -= lotSize {
@@ -71,23 +81,19 @@ func (l *Loop) makeLots() {
 	}
 }
 
-// makeFullLot makes as many calls as are made together, if there are as many.
-func (l *Loop) makeFullLot() {
-	if len(l.lots.asks) >= lotSize {
-		l.makeLot()
-	}
-}
-
 // makeLot makes the calls of those who asked first, and lets them go on.
 func (l *Loop) makeLot() {
 	o := &l.lots
-	o.lot = append(o.lot[:0], o.asks[:min(len(o.asks), lotSize)]...)
-	o.asks = slices.Delete(o.asks, 0, len(o.lot))
-	o.calls = o.calls[:0]
-	for _, t := range o.lot {
-		o.calls = append(o.calls, &t.call)
+	n := min(len(o.asks), lotSize)
+	o.lot = append(o.lot[:0], o.asks[:n]...)
+	o.asks = o.asks[:copy(o.asks, o.asks[n:])]
+	calls := o.calls[:n]
+	for i, t := range o.lot {
+		t.call.FD = uintptr(t.asks.fd)
+		calls[i] = &t.call
 	}
-	o.ring.Do(o.calls)
+	o.do(calls)
+	clear(calls)
 	for i, t := range o.lot {
 		o.lot[i] = nil
 		l.resume(t, nil)

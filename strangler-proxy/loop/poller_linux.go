@@ -40,7 +40,8 @@ func newPoller() (poller, error) {
 		return poller{}, errors.Join(err, unix.Close(epoll))
 	}
 	p := poller{epoll, bell}
-	if err := p.add(bell, bellPlace, 0); err != nil {
+	// Of the bell it matters only that it rings, not that it may be rung.
+	if err := p.watch(bell, unix.EPOLLIN|unix.EPOLLET, bellPlace, 0); err != nil {
 		p.close()
 		return poller{}, err
 	}
@@ -54,7 +55,11 @@ func (p poller) close() {
 
 // add is told of each change of a socket, once.
 func (p poller) add(fd int, place, generation uint32) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(place), Pad: int32(generation)}
+	return p.watch(fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, place, generation)
+}
+
+func (p poller) watch(fd int, events, place, generation uint32) error {
+	e := unix.EpollEvent{Events: events, Fd: int32(place), Pad: int32(generation)}
 	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &e)
 }
 

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -45,7 +46,8 @@ func (l *Loop) Add(fd int) (*Source, error) {
 }
 
 // Remove has the loop look after it no longer, and returns the socket, which must
-// be open still; false: that was done before. Nobody may wait for it. Whoever has
+// be open still; false: that was done before. Nobody may be waiting for it, or
+// reading from it or writing to it. Whoever has
 // it may call this, on the loop or not.
 func (s *Source) Remove() (fd int, was bool) {
 	s.loop.mu.Lock()
@@ -84,6 +86,9 @@ func (s *Source) Readable() error { return s.await(readable|broken, &s.readBy) }
 func (s *Source) Writable() error { return s.await(writable|broken, &s.writeBy) }
 
 func (s *Source) await(what uint32, by *atomic.Int64) error {
+	if at := by.Load(); at != 0 && at <= s.loop.now {
+		return os.ErrDeadlineExceeded // whatever may have come
+	}
 	for s.state.Load()&what == 0 {
 		if s.fd == nowhere {
 			return net.ErrClosed
@@ -99,13 +104,12 @@ func (s *Source) await(what uint32, by *atomic.Int64) error {
 }
 
 // Read reads what has arrived, without waiting for anything to arrive.
-func (s *Source) Read(b []byte) (int, syscall.Errno) {
-	return s.loop.call(kernel.Call{FD: uintptr(s.fd), Bytes: b})
-}
+func (s *Source) Read(b []byte) (int, syscall.Errno) { return s.call(kernel.Call{Bytes: b}, false) }
 
-// Write writes what there is room for, without waiting for any.
-func (s *Source) Write(b []byte) (int, syscall.Errno) {
-	return s.loop.call(kernel.Call{FD: uintptr(s.fd), Bytes: b, Writes: true})
+// Write writes what there is room for, without waiting for any; at once: before
+// anybody else goes on.
+func (s *Source) Write(b []byte, atOnce bool) (int, syscall.Errno) {
+	return s.call(kernel.Call{Bytes: b, Writes: true}, atOnce)
 }
 
 // Spend is to be called where something was done without waiting, so that others

@@ -20,6 +20,7 @@ type Task struct {
 	place int           // among those who wait
 	woken error         // what ended the wait
 	call  kernel.Call   // that it has the kernel make
+	asks  *Source       // of what
 }
 
 // Go runs f on the loop.
@@ -39,10 +40,14 @@ func newTask(l *Loop, f func(*Task)) *Task {
 }
 
 // Go runs f as another task on the loop that this one is on, as soon as it lets
-// others go on.
+// others go on; where it is on none, as a goroutine, with no task.
 func (t *Task) Go(f func(*Task)) {
-	other := newTask(t.loop, f)
-	t.loop.turns = append(t.loop.turns, other)
+	l := t.Loop()
+	if l == nil {
+		go f(nil)
+		return
+	}
+	l.turns = append(l.turns, newTask(l, f))
 }
 
 // Loop returns the loop that the task is on; nil if it is on none.

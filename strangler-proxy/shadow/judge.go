@@ -22,29 +22,34 @@ const (
 // sides are both answers to one request.
 type sides struct{ monolith, service compare.Message }
 
-// judge compares what both sides have answered. A difference counts only if it
-// stays when both are asked again in a way that rules skew out, see look.
-func (s *Shadow) judge(m *mirrored) finding {
-	x, got, back := m.x, m.got, m.direction == Reverse
+// compare compares what both sides have answered. Where they differ that is not
+// settled: a difference counts only if it stays, see compareAgain.
+func (s *Shadow) compare(m *mirrored) (f finding, settled bool) {
+	x, back := m.x, m.direction == Reverse
 	switch why := reasonOf(m.err); {
 	case m.err == nil:
 	case why == TooLong:
-		return incomparable(Longer) // what the client was answered is not
+		return incomparable(Longer), true // what the client was answered is not
 	default:
-		return unanswered(why, back, x.Took, m.waited)
+		return unanswered(why, back, x.Took, m.waited), true
 	}
-	both := sides{answerOf(x), got}
-	f := finding{monolith: x.Took, service: m.took}
+	both := sides{answerOf(x), m.got}
+	f = finding{monolith: x.Took, service: m.took}
 	if back {
-		both = sides{got, answerOf(x)}
+		both = sides{m.got, answerOf(x)}
 		f.monolith, f.service = m.took, x.Took
 	}
 	if bothFail(both) {
-		return incomparable(Failing)
+		return incomparable(Failing), true
 	}
-	if f.verdict, _ = s.terms(x, both.monolith.Status, Forward).differ(both, false); f.verdict != Mismatch {
-		return f
-	}
+	f.verdict, _ = s.terms(x, both.monolith.Status, Forward).differ(both, false)
+	return f, f.verdict != Mismatch
+}
+
+// compareAgain asks both sides again whose answers differ, in a way that rules skew
+// out, see look.
+func (s *Shadow) compareAgain(m *mirrored, f finding) finding {
+	x := m.x
 	monolith, service := s.o.Backends(x.Route.Capability)
 	if monolith == nil || service == nil {
 		return incomparable(NoBackend)
@@ -56,7 +61,7 @@ func (s *Shadow) judge(m *mirrored) finding {
 			break
 		}
 	}
-	if back && !s.o.Follows(x.Route.Capability) {
+	if m.direction == Reverse && !s.o.Follows(x.Route.Capability) {
 		return incomparable(Behind) // the monolith's tables may have been retired meanwhile
 	}
 	return f

@@ -29,7 +29,8 @@ type keptCapability[T any] struct {
 	Tallies []T    `json:"tallies"`
 }
 
-const keptVersion = 1
+// keptVersion is 2 since places that are empty are left out; what 1 has is read.
+const keptVersion = 2
 
 // keep writes the file now and then, and at the end.
 func (s *Shadow) keep() {
@@ -126,8 +127,8 @@ func (s *Shadow) restore() {
 	if err == nil {
 		err = json.Unmarshal(raw, &all)
 	}
-	if err == nil && all.Version != keptVersion {
-		err = fmt.Errorf("%s is of version %d, and %d is read", s.o.Path, all.Version, keptVersion)
+	if err == nil && (all.Version < 1 || all.Version > keptVersion) {
+		err = fmt.Errorf("%s is of version %d, and 1 to %d are read", s.o.Path, all.Version, keptVersion)
 	}
 	if err != nil {
 		s.o.Failed(fmt.Errorf("what shadows found before is lost, and begun anew: %w", err))

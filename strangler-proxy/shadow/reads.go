@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"bytes"
 	"errors"
 	"runtime/debug"
 	"sync/atomic"
@@ -13,32 +14,36 @@ import (
 	"stranglerfig/strangler-proxy/trace"
 )
 
-// A mirrored read passes through two pairs of hands. Whoever asks the other side
-// does so on the loop of the client's connection, where that is on one: a
-// goroutine would have to be woken twice, which costs more than the question.
-// Whoever compares is a goroutine, because that may take a while.
+// A mirrored read passes through several hands. Who asks the other side does so on
+// the loop of a client's connection, where that is on one: a goroutine would have
+// to be woken twice, which costs more than the question. Who compares is a
+// goroutine. Answers that look alike are left to come together first; those that
+// do not are looked at right away, since they count only if they stay different,
+// and by others, since that may take a while.
 
 // reads are those that are mirrored and under way.
 type reads struct {
 	open      atomic.Int64         // how many there are
 	queue     chan *proxy.Exchange // that wait to be asked
 	askers    crew
-	answered  chan *mirrored // that wait to be compared
+	alike     chan *mirrored // that wait to be compared
 	judges    crew
-	gathering atomic.Bool   // somebody waits until several are answered
+	unalike   chan *mirrored // that wait to be looked at again, if need be
+	doubters  crew
+	gathering atomic.Bool   // somebody waits until several are alike
 	hurry     chan struct{} // tells him that they are
 }
 
 // newReads makes room for so many that wait.
 func newReads(waiting int) reads {
 	most := waiting + workers
-	return reads{queue: make(chan *proxy.Exchange, most), answered: make(chan *mirrored, most), hurry: make(chan struct{}, 1)}
+	return reads{queue: make(chan *proxy.Exchange, most), alike: make(chan *mirrored, most), unalike: make(chan *mirrored, most), hurry: make(chan struct{}, 1)}
 }
 
 // full reports whether there are as many as may be.
 func (r *reads) full() bool { return r.open.Load() >= int64(cap(r.queue)) }
 
-// workers is how many reads are asked at a time, and how many are compared.
+// workers is how many of each crew there are, at most.
 const workers = 4
 
 // crew counts hands, who come when there is something to do and leave when there
@@ -47,14 +52,23 @@ type crew struct{ hands atomic.Int64 }
 
 // join reports whether one more has come.
 func (c *crew) join() bool {
-	if c.hands.Add(1) > workers {
-		c.hands.Add(-1)
-		return false
+	for {
+		n := c.hands.Load()
+		if n >= workers {
+			return false
+		}
+		if c.hands.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	return true
 }
 
-func (c *crew) leave() { c.hands.Add(-1) }
+// leave reports whether one has left. Where something waits by then he may have to
+// stay: whoever brought it may have seen that there were enough.
+func (c *crew) leave(waits func() bool) bool {
+	c.hands.Add(-1)
+	return !waits() || !c.join()
+}
 
 // mirrored is a read that the other side was asked.
 type mirrored struct {
@@ -101,14 +115,13 @@ func (s *Shadow) begin(on *loop.Task, work func(*loop.Task)) {
 
 // askAll asks the other side what waits to be asked, until nothing does.
 func (s *Shadow) askAll(t *loop.Task) {
+	waits := func() bool { return len(s.reads.queue) > 0 }
 	for s.ctx.Err() == nil {
 		select {
 		case x := <-s.reads.queue:
 			s.askOne(x, t)
 		default:
-			s.reads.askers.leave()
-			// Whoever came in between has seen that there were enough.
-			if len(s.reads.queue) == 0 || !s.reads.askers.join() {
+			if s.reads.askers.leave(waits) {
 				return
 			}
 		}
@@ -125,27 +138,65 @@ func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
 	m.span = x.Span.Part("mirror")
 	s.survive(func() { s.askOther(m, t) })
 	s.held.Add(int64(len(m.got.Body)))
-	s.reads.answered <- m // there is room for all of them
-	s.haveJudged()
+	if m.looksAlike() {
+		s.reads.alike <- m // there is room for all of them
+		s.haveJudged()
+	} else {
+		s.doubt(m)
+	}
+}
+
+// looksAlike reports whether there is hardly a difference to be found.
+func (m *mirrored) looksAlike() bool {
+	return m.err != nil || m.got.Status == m.x.Status && bytes.Equal(m.got.Body, m.x.AnswerBody)
+}
+
+// doubt has answers that differ looked at.
+func (s *Shadow) doubt(m *mirrored) {
+	s.reads.unalike <- m // there is room for all of them
+	if s.reads.doubters.join() {
+		s.begin(nil, s.doubtAll)
+	}
+}
+
+// doubtAll judges answers that differ, until none are left.
+func (s *Shadow) doubtAll(*loop.Task) {
+	waits := func() bool { return len(s.reads.unalike) > 0 }
+	for s.ctx.Err() == nil {
+		select {
+		case m := <-s.reads.unalike:
+			s.conclude(m, func() finding {
+				f, settled := s.compare(m)
+				if settled {
+					return f
+				}
+				return s.compareAgain(m, f)
+			})
+		default:
+			if s.reads.doubters.leave(waits) {
+				return
+			}
+		}
+	}
 }
 
 const (
-	// gatherFor is how long answers are left to come together before they are
-	// compared, and enough how many of them are not left any longer. Waking
-	// somebody for each of them would cost as much as asking.
+	// gatherFor is how long answers that look alike are left to come together
+	// before they are compared, and gathered how many of them are not left any
+	// longer. Waking somebody for each of them would cost as much as asking.
 	gatherFor = 20 * time.Millisecond
-	enough    = 32
-	// patientFor is how many answers may wait for each who compares before another
-	// one does: a comparison may have to wait for data that follows.
+	gathered  = 32
+	// patientFor is how many may wait for each who compares before another one
+	// does.
 	patientFor = 8
 )
 
-// haveJudged sees to it that somebody compares what was answered.
+// haveJudged sees to it that somebody compares what looks alike.
 func (s *Shadow) haveJudged() {
-	waiting, busy := len(s.reads.answered), int(s.reads.judges.hands.Load())
+	waiting, busy := len(s.reads.alike), int(s.reads.judges.hands.Load())
 	switch {
 	case s.reads.gathering.Load():
-		if waiting >= enough {
+		if waiting >= min(gathered, cap(s.reads.alike)/4) {
 			select {
 			case s.reads.hurry <- struct{}{}:
 			default:
@@ -156,30 +207,27 @@ func (s *Shadow) haveJudged() {
 	}
 }
 
-// judgeAll compares what was answered, until nothing is any more.
+// judgeAll compares what looks alike, until there is nothing any more.
 func (s *Shadow) judgeAll(*loop.Task) {
+	waits := func() bool { return len(s.reads.alike) > 0 }
 	for {
 		s.gather()
-		if s.ctx.Err() != nil {
-			return
-		}
 		judged := false
-		for m := s.anAnswer(); m != nil && s.ctx.Err() == nil; m = s.anAnswer() {
-			s.judgeOne(m)
-			judged = true
+		for waits() && s.ctx.Err() == nil {
+			select {
+			case m := <-s.reads.alike:
+				s.judgeOne(m)
+				judged = true
+			default:
+			}
 		}
-		if judged {
-			continue
-		}
-		s.reads.judges.leave()
-		// Whoever came in between has seen that somebody was there.
-		if len(s.reads.answered) == 0 || !s.reads.judges.join() {
+		if s.ctx.Err() != nil || !judged && s.reads.judges.leave(waits) {
 			return
 		}
 	}
 }
 
-// gather waits until several answers have come, unless somebody else does.
+// gather waits until several have come, unless somebody else does.
 func (s *Shadow) gather() {
 	if !s.reads.gathering.CompareAndSwap(false, true) {
 		return
@@ -194,23 +242,39 @@ func (s *Shadow) gather() {
 	s.reads.gathering.Store(false)
 }
 
-// anAnswer returns one that waits to be compared; nil: none does.
-func (s *Shadow) anAnswer() *mirrored {
-	select {
-	case m := <-s.reads.answered:
-		return m
-	default:
-		return nil
+// judgeOne compares what looks alike, and leaves it to others where it is not.
+func (s *Shadow) judgeOne(m *mirrored) {
+	settled, f := true, incomparable(Defect)
+	s.survive(func() { f, settled = s.compare(m) })
+	if !settled {
+		s.doubt(m)
+		return
 	}
+	s.conclude(m, func() finding { return f })
 }
 
-func (s *Shadow) judgeOne(m *mirrored) {
+// conclude files what was found.
+func (s *Shadow) conclude(m *mirrored, judge func() finding) {
 	defer s.doneRead(m)
 	defer m.span.End()
 	f := incomparable(Defect)
-	s.survive(func() { f = s.judge(m) })
+	s.survive(func() { f = judge() })
 	m.span.Text("strangler.verdict", string(f.verdict))
 	s.file(m.x, m.direction, f)
+}
+
+// endSpans ends those of what will not be judged any more.
+func (r *reads) endSpans() {
+	for {
+		select {
+		case m := <-r.alike:
+			m.span.End()
+		case m := <-r.unalike:
+			m.span.End()
+		default:
+			return
+		}
+	}
 }
 
 func (s *Shadow) doneRead(m *mirrored) {

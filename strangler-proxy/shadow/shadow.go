@@ -48,7 +48,8 @@ type Options struct {
 	Path string
 	// Frozen says that the file is read, and never written.
 	Frozen bool
-	// Backends returns both sides of a capability, nil where it is gone.
+	// Backends returns both sides of a capability, nil where it is gone. It must not
+	// block: clients' connections may be kept waiting.
 	Backends func(capability string) (monolith, service *upstream.Backend)
 	// Isolated returns the store of its own that gets copies of a capability's
 	// writes; nil where none is declared, or no function.
@@ -172,6 +173,7 @@ func (s *Shadow) Close() {
 	s.stop()
 	s.beginning.Unlock()
 	s.wg.Wait()
+	s.reads.endSpans()
 }
 
 // Wants implements [proxy.Observer]: whatever the decision says to mirror, as

@@ -51,7 +51,7 @@ func (s *Shadow) sendBare(t *loop.Task, b *upstream.Backend, x *proxy.Exchange) 
 	defer w.putAway()
 	w.request(x)
 	for again := false; ; again = true {
-		m, took, err := s.exchange(t, b, x, w)
+		m, took, err := s.exchange(t, b, x, w, again)
 		if err == nil || again || !route.Reads(x.Method) || !errors.Is(err, errUnheard) {
 			return m, took, err
 		}
@@ -62,9 +62,9 @@ func (s *Shadow) sendBare(t *loop.Task, b *upstream.Backend, x *proxy.Exchange) 
 // answer.
 var errUnheard = errors.New("the backend closed the connection without an answer")
 
-func (s *Shadow) exchange(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, w *wire) (compare.Message, time.Duration, error) {
+func (s *Shadow) exchange(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, w *wire, fresh bool) (compare.Message, time.Duration, error) {
 	begun := time.Now()
-	c, err := b.AsideConn(s.ctx, upstream.Want{Task: t, Sure: !route.Reads(x.Method)}, begun)
+	c, err := b.AsideConn(s.ctx, upstream.Want{Task: t, Fresh: fresh, Sure: !route.Reads(x.Method)}, begun)
 	if err != nil {
 		return compare.Message{}, 0, err
 	}
@@ -76,7 +76,10 @@ func (s *Shadow) exchange(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, 
 	c.SetReadDeadline(begun.Add(s.o.Timeout))
 	m, err := w.ask(c, x.Method, s.o.Body)
 	now := time.Now()
-	if !whole() || err != nil || w.res.Close || w.begin < len(w.in) {
+	if !whole() && err == nil {
+		err = s.ctx.Err() // the connection was cut, which may look like an answer's end
+	}
+	if err != nil || w.res.Close || w.begin < len(w.in) {
 		c.Close()
 	} else {
 		c.Keep(now)

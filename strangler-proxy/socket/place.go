@@ -214,10 +214,12 @@ func (c *Conn) ReadNow(fd uintptr, b []byte) (int, error) {
 	return n, err
 }
 
-// writeOn writes on a loop.
+// writeOn writes on a loop. What was found when it was looked at holds for a moment
+// only, so what is written next goes at once.
 func (c *Conn) writeOn(b []byte) (written int, err error) {
 	for written < len(b) {
-		n, err := c.on.Write(b[written:])
+		n, err := c.on.Write(b[written:], c.looked)
+		c.looked = false
 		switch {
 		case err == syscall.EAGAIN:
 			c.on.Full()

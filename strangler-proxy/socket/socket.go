@@ -34,6 +34,7 @@ type Conn struct {
 	on  *loop.Source // nil: Go's poller looks after it
 
 	trusts bool // reads take the loop's word that nothing has come
+	looked bool // on a loop, since something was written
 
 	local, remote net.Addr
 
@@ -201,6 +202,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 // sent anything that was not read.
 func (c *Conn) Quiet() bool {
 	if c.on != nil {
+		c.looked = true
 		return c.unheard() && kernel.Quiet(uintptr(c.on.FD()))
 	}
 	return c.raw.Control(c.look) == nil && c.quiet

@@ -423,3 +423,42 @@ func TestALookFindsWhatALoopHasNotHeardOf(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsAskedAfterALookIsSentAtOnce: whoever looks whether the other end is
+// still there must not find it gone because others went first.
+func TestWhatIsAskedAfterALookIsSentAtOnce(t *testing.T) {
+	loops, err := loop.Start(loop.Options{Loops: 1, Together: 1})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return // there are none
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(loops.Close)
+	ours, theirs := newEnds(t)
+	l, done := loops.Pick(), make(chan struct{})
+	if err := ours.Enter(l); err != nil {
+		t.Fatal(err)
+	}
+	l.Go(func(first *loop.Task) {
+		defer close(done)
+		if !ours.Quiet() {
+			t.Error("something has come")
+		}
+		written := false
+		first.Go(func(*loop.Task) {
+			if !written {
+				t.Error("others went first")
+			}
+		})
+		if _, err := ours.Write([]byte("?")); err != nil {
+			t.Error(err)
+		}
+		written = true
+	})
+	<-done
+	b := make([]byte, 1)
+	if n, err := io.ReadFull(theirs, b); err != nil || b[0] != '?' {
+		t.Errorf("%q, %v", b[:n], err)
+	}
+}

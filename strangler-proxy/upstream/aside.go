@@ -39,8 +39,11 @@ func (b *Backend) AsideConn(ctx context.Context, want Want, now time.Time) (*Con
 		}
 	}
 	return want.open(func() (*Conn, error) {
-		if !b.takeSlot() {
-			return nil, &NotSentError{ErrBusy}
+		// What is idle where it cannot be used gives way.
+		for !b.takeSlot() {
+			if !b.evict() {
+				return nil, &NotSentError{ErrBusy}
+			}
 		}
 		return b.connect(ctx, e)
 	})
@@ -50,10 +53,27 @@ func (b *Backend) AsideConn(ctx context.Context, want Want, now time.Time) (*Con
 // for.
 func (b *Backend) spare() error {
 	switch {
-	case 2*b.inFlight.Load() > int64(b.o.Limits.Requests), 2*b.connections.Load() > int64(b.o.Limits.Connections):
+	case 2*b.inFlight.Load() > int64(b.o.Limits.Requests), b.halfConnected():
 		return &NotSentError{ErrBusy}
 	case b.Open():
 		return &NotSentError{ErrOpen}
 	}
 	return nil
+}
+
+// halfConnected reports whether half of the connections that may be are in use.
+func (b *Backend) halfConnected() bool {
+	open, half := b.connections.Load(), int64(b.o.Limits.Connections)/2
+	return open > half && open-b.idle() > half
+}
+
+// idle is how many connections are open and not in use, of those that are not
+// net/http's.
+func (b *Backend) idle() (n int64) {
+	for _, e := range b.endpoints {
+		e.mu.Lock()
+		n += int64(len(e.idle))
+		e.mu.Unlock()
+	}
+	return n
 }

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
+	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -77,5 +79,52 @@ func TestWhatNobodyWaitsForTakesWhatClientsLeave(t *testing.T) {
 	go func() { <-asked }()
 	if err := aside(t, b); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestWhatIsIdleOnALoopGivesWayToThoseWhoCannotUseIt where no more connections may
+// be open.
+func TestWhatIsIdleOnALoopGivesWayToThoseWhoCannotUseIt(t *testing.T) {
+	loops, err := loop.Start(loop.Options{Loops: 1})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return // there are none
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	b, err := upstream.New(upstream.Options{Name: "service", URLs: []string{s.URL}, Limits: upstream.Limits{Connections: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close(); loops.Close() })
+	get := func(task *loop.Task) *upstream.Conn {
+		c, err := b.AsideConn(t.Context(), upstream.Want{Task: task, Fresh: true}, time.Now())
+		if err != nil {
+			t.Errorf("with %d connections: %v", b.Stats().Connections, err)
+			return nil
+		}
+		if c.On() != task.Loop() {
+			t.Error("it is not where it is wanted")
+		}
+		return c
+	}
+	done := make(chan struct{})
+	loops.Pick().Go(func(task *loop.Task) {
+		defer close(done)
+		first := get(task)
+		first.Keep(time.Now())
+		get(task).Keep(time.Now())
+	})
+	<-done
+	c := get(nil)
+	c.Cut()
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("what was cut can be read")
+	}
+	c.Close()
+	if open := b.Stats().Connections; open != 1 {
+		t.Errorf("%d connections are open", open)
 	}
 }

@@ -117,7 +117,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// Cut ends the connection from outside: whoever uses it gets an error.
+// Cut ends the connection from outside: whoever reads from it finds its end, or an
+// error.
 func (c *Conn) Cut() { c.tcp.Cut() }
 
 // Close ends the connection. Closing it again does nothing.

@@ -1,0 +1,86 @@
+package shadow_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/strangler-proxy/shadow"
+)
+
+// TestADifferenceThatWaitsForDataKeepsNobodyElseWaiting however many of them do.
+func TestADifferenceThatWaitsForDataKeepsNobodyElseWaiting(t *testing.T) {
+	followed := make(chan struct{})
+	w := newWorld(t, func(o *shadow.Options) {
+		o.Synced = func(string, change.Side) time.Time { <-followed; return time.Time{} }
+	})
+	answers(&w.service, func(out http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/invoices/") {
+			io.WriteString(out, `{"total": 2}`)
+			return
+		}
+		io.WriteString(out, `{"total": 1}`)
+	})
+	const differ, agree = 6, 5
+	for range differ {
+		w.ask("GET", "/invoices/7")
+	}
+	for range agree {
+		w.ask("GET", "/invoices")
+	}
+	if c := w.until("GET /invoices", judged(agree)); c.Matched != agree {
+		t.Errorf("%+v", c)
+	}
+	if c, some := w.shadow.Count("GET /invoices/{id}", shadow.Forward); some {
+		t.Errorf("what waits is judged: %+v", c)
+	}
+	close(followed)
+	if c := w.until("GET /invoices/{id}", judged(differ)); c.Mismatched != differ {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestADifferenceIsLookedAtWithoutWaitingForOthers: it may soon be gone.
+func TestADifferenceIsLookedAtWithoutWaitingForOthers(t *testing.T) {
+	w := newWorld(t)
+	w.shadow.Gather()
+	w.ask("GET", "/invoices")
+	says(&w.service, `{"total": 2}`)
+	w.ask("GET", "/invoices")
+	if c := w.until("GET /invoices", judged(1)); c.Mismatched != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestWhatWaitsToBeComparedHoldsBothAnswers, which is bounded as well.
+func TestWhatWaitsToBeComparedHoldsBothAnswers(t *testing.T) {
+	const queue, body, workers = 32, 128 << 10, 4
+	w := newWorld(t, func(o *shadow.Options) { o.Queue, o.Body = queue, body })
+	long := strings.Repeat("x", body)
+	says(&w.monolith, long)
+	says(&w.service, long)
+	w.shadow.Gather()
+	before := heap()
+	const bound = (queue + workers) * 2 * body
+	for range 4 * queue {
+		w.ask("GET", "/invoices")
+		if held := w.shadow.Held(); held > bound {
+			t.Fatalf("%d bytes are held, %d is the bound", held, bound)
+		}
+	}
+	if c := w.until("GET /invoices", func(c shadow.Count) bool { return c.Dropped == 4*queue-queue-workers }); c.Compared > 0 {
+		t.Errorf("%+v", c)
+	}
+	for limit := time.Now().Add(time.Minute); w.shadow.Held() != bound; {
+		if time.Now().After(limit) {
+			t.Fatalf("%d bytes are held instead of %d", w.shadow.Held(), bound)
+		}
+	}
+	const others = 4 << 20
+	if grown := heap() - before; grown > bound+others {
+		t.Errorf("the heap grew by %d bytes, %d is the bound", grown, bound)
+	}
+}
