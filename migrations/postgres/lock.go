@@ -84,7 +84,7 @@ const maintenanceWait = 5 * time.Second
 // on its list.
 func (db *DB) StopMaintenance(ctx context.Context) error {
 	for until := time.Now().Add(maintenanceWait); db.maintained(ctx) && time.Now().Before(until); {
-		ended, err := db.interruptMaintenance(ctx)
+		ended, err := db.interruptMaintenance(ctx, time.Now().Add(maintenanceWait))
 		if err != nil {
 			return explain(err)
 		}
@@ -95,16 +95,17 @@ func (db *DB) StopMaintenance(ctx context.Context) error {
 	return nil
 }
 
-// interruptMaintenance has a lock of each table once. It reports whether it got all
-// of them: maintenance that somebody asked for does not give way.
-func (db *DB) interruptMaintenance(ctx context.Context) (bool, error) {
+// interruptMaintenance has a lock of each table once, each by itself, until a
+// deadline at most. It reports whether it got all of them: maintenance that somebody
+// asked for does not give way.
+func (db *DB) interruptMaintenance(ctx context.Context, deadline time.Time) (bool, error) {
 	untilCheck, err := db.untilCheck(ctx)
 	if err != nil {
 		return false, err
 	}
 	all := true
 	for _, name := range db.relations() {
-		err := db.locking(ctx, min(2*untilCheck, maintenanceWait), func(tx pgx.Tx) error {
+		err := db.locking(ctx, min(2*untilCheck, time.Until(deadline)), func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", name, keepsMaintenanceOut))
 			return err
 		})

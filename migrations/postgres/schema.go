@@ -205,16 +205,17 @@ func (db *DB) switchTrigger(table string, on bool) string {
 // server looks for deadlocks, so that a writer who takes the same tables in
 // another order is never the one to be turned away.
 //
-// Only where VACUUM or its like holds a table, an attempt waits for longer:
-// looking for deadlocks is when the server sends an automatic one away.
+// Looking for deadlocks is also when the server sends an automatic VACUUM away. So
+// where one holds a table that is waited for between two attempts, while nothing
+// is held that a writer may wait for.
 func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.Tx) error) error {
 	deadline := time.Now().Add(wait)
 	untilCheck, err := db.untilCheck(ctx)
 	if err != nil {
 		return err
 	}
-	for bound := untilCheck / 2; ; {
-		err := db.locking(ctx, min(bound, time.Until(deadline)), f)
+	for {
+		err := db.locking(ctx, min(untilCheck/2, time.Until(deadline)), f)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			if names := db.holders(ctx); names != "" {
 				return fmt.Errorf("%w%s: %w", change.ErrFenceTimeout, names, err)
@@ -226,9 +227,10 @@ func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.T
 		if time.Until(deadline) < time.Millisecond {
 			return fmt.Errorf("%w%s: %w", change.ErrFenceTimeout, db.holders(ctx), err)
 		}
-		bound = untilCheck / 2
 		if db.maintained(ctx) {
-			bound = 2 * untilCheck
+			if _, err := db.interruptMaintenance(ctx, deadline); err != nil {
+				return err
+			}
 		}
 	}
 }
