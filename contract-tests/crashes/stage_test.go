@@ -16,6 +16,7 @@ import (
 
 	"stranglerfig/contract-tests/chaos"
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/migrations/change"
 )
 
@@ -75,8 +76,8 @@ func onStage(t *testing.T) *stage {
 		// What a killed process had written stays in the kernel, so that
 		// waiting for the disk would prove nothing here.
 		server, err := harness.NewCluster(t.Context(), "fsync=off", "shared_buffers=16MB", "max_connections=60", "max_replication_slots=20", "max_wal_senders=20")
-		if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
-			t.Skip(err)
+		if errors.Is(err, harness.ErrNoPostgres) {
+			require.Missing(t, "postgres", err)
 		}
 		must(t, err)
 		s.servers[side] = server

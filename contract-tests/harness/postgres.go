@@ -9,9 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -33,15 +31,6 @@ const (
 
 // ErrNoPostgres is returned where no server is named and none can be started.
 var ErrNoPostgres = errors.New("no PostgreSQL: set " + PostgresEnv + " to a DSN, run a Docker daemon, or install PostgreSQL's binaries")
-
-// RequireEnv is the variable that lists, with commas, what tests may not do
-// without: what is missing then fails them instead of skipping them.
-const RequireEnv = "STRANGLER_TEST_REQUIRE"
-
-// Required reports whether the environment requires something.
-func Required(what string) bool {
-	return slices.Contains(strings.Split(os.Getenv(RequireEnv), ","), what)
-}
 
 // Server is a PostgreSQL server for tests.
 type Server struct {

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/contract-tests/history"
 	"stranglerfig/contract-tests/shop"
 )
@@ -107,8 +108,8 @@ func TestTheShopRunsOnPostgreSQL(t *testing.T) {
 func postgres(t *testing.T) *harness.Server {
 	t.Helper()
 	server, err := harness.Postgres(t.Context())
-	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
-		t.Skip(err)
+	if errors.Is(err, harness.ErrNoPostgres) {
+		require.Missing(t, "postgres", err)
 	}
 	if err != nil {
 		t.Fatal(err)

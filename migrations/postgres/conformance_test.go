@@ -15,6 +15,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the application's own driver
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/change/changetest"
 	"stranglerfig/migrations/postgres"
@@ -50,8 +51,8 @@ func TestPostgreSQLKeepsEveryPromiseOfADatabase(t *testing.T) {
 // that somebody else configured.
 func TestPostgreSQLInAContainerKeepsEveryPromiseOfADatabase(t *testing.T) {
 	container, err := harness.PostgresContainer(t.Context())
-	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("container") {
-		t.Skip(err)
+	if errors.Is(err, harness.ErrNoPostgres) {
+		require.Missing(t, "container", err)
 	}
 	must(t, err)
 	t.Cleanup(container.Stop)
@@ -79,10 +80,7 @@ func needServer(t testing.TB) {
 	if missing == nil {
 		return
 	}
-	if harness.Required("postgres") {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
+	require.Missing(t, "postgres", missing)
 }
 
 // unlessShort skips a test that takes long.

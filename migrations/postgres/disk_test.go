@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/migrations/change"
 )
 
@@ -50,17 +51,14 @@ func smallDisk(t *testing.T) (s *harness.Cluster, enlarge func()) {
 	t.Helper()
 	without := func(why string) {
 		t.Helper()
-		if harness.Required("disk") {
-			t.Fatal(why)
-		}
-		t.Skip(why + "; TestAFullDiskOfTheFollowerLosesNothing plays a full disk, a real one is not tried")
+		require.Missing(t, "disk", why+"; TestAFullDiskOfTheFollowerLosesNothing plays a full disk, a real one is not tried")
 	}
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		without("only root can mount a small file system")
 	}
 	s, err := harness.NewCluster(t.Context(), "fsync=off")
-	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
-		t.Skip(err)
+	if errors.Is(err, harness.ErrNoPostgres) {
+		require.Missing(t, "postgres", err)
 	}
 	must(t, err)
 	t.Cleanup(s.Stop)

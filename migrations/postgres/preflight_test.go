@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/change/changetest"
 	"stranglerfig/migrations/mapping"
@@ -91,8 +92,8 @@ func TestAnEventTriggerIsNamed(t *testing.T) {
 // TestAServerThatIsNotSetUpForAMoveIsRefused, and nothing is changed there.
 func TestAServerThatIsNotSetUpForAMoveIsRefused(t *testing.T) {
 	server, err := harness.NewCluster(t.Context(), "fsync=off", "wal_level=replica", "max_replication_slots=1", "max_wal_senders=1", "max_prepared_transactions=2")
-	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
-		t.Skip(err)
+	if errors.Is(err, harness.ErrNoPostgres) {
+		require.Missing(t, "postgres", err)
 	}
 	must(t, err)
 	t.Cleanup(server.Stop)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/migrations/change"
 )
 
@@ -64,8 +65,8 @@ func ownServer(t *testing.T, settings ...string) *harness.Cluster {
 	t.Helper()
 	needServer(t)
 	server, err := harness.NewCluster(t.Context(), settings...)
-	if errors.Is(err, harness.ErrNoPostgres) && !harness.Required("postgres") {
-		t.Skip(err)
+	if errors.Is(err, harness.ErrNoPostgres) {
+		require.Missing(t, "postgres", err)
 	}
 	must(t, err)
 	t.Cleanup(server.Stop)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 )
 
 // tinyBench holds our proxy against the standard library's, with next to
@@ -159,10 +161,14 @@ func TestEveryProxyKeepsConnectionsToTheBackendAndLogsEachRequest(t *testing.T) 
 				t.Fatal(err)
 			}
 			proxy, err := p.start(t.Context(), s)
-			required := harness.Required("servers") && (p.name == "nginx" || p.name == "haproxy")
-			if errors.Is(err, notInstalled) && !required {
-				t.Skipf("%s is %v", p.name, err)
-			} else if err != nil {
+			if errors.Is(err, notInstalled) {
+				what := "servers"
+				if p.name == "caddy" {
+					what = "caddy"
+				}
+				require.Missing(t, what, fmt.Sprintf("%s is %v", p.name, err))
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			defer proxy.stop(t.Context())

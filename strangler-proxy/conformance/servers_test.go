@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"stranglerfig/contract-tests/harness"
+	"stranglerfig/contract-tests/harness/require"
 )
 
 // server is an HTTP server of somebody else's, as a legacy application may
@@ -111,8 +112,8 @@ func (s server) path() (string, error) {
 func TestTheServersOfTheGridAreThere(t *testing.T) {
 	if gone := missing(); len(gone) > 0 {
 		t.Logf("the desync grid runs without %s", strings.Join(gone, ", "))
-		if slices.Contains(strings.Split(os.Getenv("STRANGLER_TEST_REQUIRE"), ","), "servers") {
-			t.Errorf("STRANGLER_TEST_REQUIRE asks for %s: apt-get install nginx-light apache2 haproxy lighttpd", strings.Join(gone, ", "))
+		if require.Asked("servers") {
+			t.Errorf("%s asks for %s: apt-get install nginx-light apache2 haproxy lighttpd", require.Env, strings.Join(gone, ", "))
 		}
 	}
 }

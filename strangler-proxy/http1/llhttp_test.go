@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/strangler-proxy/http1"
 )
 
@@ -106,10 +107,7 @@ func llhttpCases(t *testing.T) []llhttpCase {
 	if dir == "" {
 		dir = llhttpCorpus
 		if _, err := os.Stat(dir); err != nil {
-			if slices.Contains(strings.Split(os.Getenv("STRANGLER_TEST_REQUIRE"), ","), "llhttp") {
-				t.Fatalf("the cases of llhttp are required (set STRANGLER_LLHTTP_CORPUS to their folder): %v", err)
-			}
-			t.Skipf("the cases of llhttp are not here (set STRANGLER_LLHTTP_CORPUS to their folder): %v", err)
+			require.Missing(t, "llhttp", fmt.Sprintf("the cases of llhttp are not here (set STRANGLER_LLHTTP_CORPUS to their folder): %v", err))
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "test", "*", "*.md"))

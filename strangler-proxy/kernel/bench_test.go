@@ -3,7 +3,6 @@
 package kernel_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"testing"
@@ -41,14 +40,8 @@ func BenchmarkLot(b *testing.B) {
 			})
 		})
 		b.Run(fmt.Sprintf("%d together", size), func(b *testing.B) {
-			r, err := kernel.NewRing(16)
-			if errors.Is(err, kernel.ErrNoRing) {
-				b.Skip(err)
-			}
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer r.Close()
+			r := newRing(b, 16)
+			b.ResetTimer()
 			measure(b, r.Do)
 		})
 	}

@@ -11,14 +11,12 @@ import (
 // Sockets have calls of their own for reading and writing, which spare the
 // kernel what it does for files.
 
-// Read reads what has arrived.
-func Read(fd uintptr, b []byte) (int, syscall.Errno) {
+func receive(fd uintptr, b []byte) (int, syscall.Errno) {
 	n, _, err := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
 	return int(n), err
 }
 
-// Write writes what there is room for.
-func Write(fd uintptr, b []byte) (int, syscall.Errno) {
+func send(fd uintptr, b []byte) (int, syscall.Errno) {
 	n, _, err := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), syscall.MSG_NOSIGNAL, 0, 0)
 	return int(n), err
 }

@@ -4,11 +4,9 @@ package kernel
 
 import "syscall"
 
-// Read reads what has arrived.
-func Read(fd uintptr, b []byte) (int, syscall.Errno) { return result(syscall.Read(int(fd), b)) }
+func receive(fd uintptr, b []byte) (int, syscall.Errno) { return result(syscall.Read(int(fd), b)) }
 
-// Write writes what there is room for.
-func Write(fd uintptr, b []byte) (int, syscall.Errno) { return result(syscall.Write(int(fd), b)) }
+func send(fd uintptr, b []byte) (int, syscall.Errno) { return result(syscall.Write(int(fd), b)) }
 
 // Quiet reports whether a read would find neither bytes nor the end.
 func Quiet(fd uintptr) bool {

@@ -25,21 +25,27 @@ type Call struct {
 // used here, or it would keep its user waiting, as old ones do.
 var ErrNoRing = errors.New("io_uring cannot be used")
 
-// Do makes the call, however often a signal interrupts it.
-func (c *Call) Do() {
+// Read reads what has arrived; nothing is the end.
+func Read(fd uintptr, b []byte) (int, syscall.Errno) { return uninterrupted(receive, fd, b) }
+
+// Write writes what there is room for.
+func Write(fd uintptr, b []byte) (int, syscall.Errno) { return uninterrupted(send, fd, b) }
+
+// uninterrupted moves bytes, however often a signal comes in between.
+func uninterrupted(move func(uintptr, []byte) (int, syscall.Errno), fd uintptr, b []byte) (int, syscall.Errno) {
 	for {
-		if c.Writes {
-			c.N, c.Err = Write(c.FD, c.Bytes)
-		} else {
-			c.N, c.Err = Read(c.FD, c.Bytes)
+		n, err := move(fd, b)
+		if err != syscall.EINTR {
+			return max(n, 0), err
 		}
-		switch c.Err {
-		case 0:
-			return
-		case syscall.EINTR:
-		default:
-			c.N = 0
-			return
-		}
+	}
+}
+
+// Do makes the call.
+func (c *Call) Do() {
+	if c.Writes {
+		c.N, c.Err = Write(c.FD, c.Bytes)
+	} else {
+		c.N, c.Err = Read(c.FD, c.Bytes)
 	}
 }

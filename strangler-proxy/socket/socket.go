@@ -248,7 +248,6 @@ func (c *Conn) tryWrite(fd uintptr) bool {
 	for len(out.b) > 0 {
 		n, err := kernel.Write(fd, out.b)
 		switch {
-		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			return false
 		case err != 0:
@@ -271,8 +270,6 @@ func (c *Conn) tryAsk(fd uintptr) bool {
 	for {
 		n, err := kernel.Write(fd, c.asked)
 		switch {
-		case err == syscall.EINTR:
-			continue
 		case err == syscall.EAGAIN:
 			c.in.err = errStuck
 			return true
@@ -293,9 +290,7 @@ func (c *Conn) peek(fd uintptr) { c.quiet = kernel.Quiet(fd) }
 // readAtOnce reads without waiting: the error is [ErrNothing] where nothing has
 // arrived, and io.EOF where nothing will.
 func readAtOnce(fd uintptr, b []byte) (int, error) {
-	c := kernel.Call{FD: fd, Bytes: b}
-	c.Do()
-	return arrived(c.N, c.Err)
+	return arrived(kernel.Read(fd, b))
 }
 
 // arrived says what a read without waiting has found.

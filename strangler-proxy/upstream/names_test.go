@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -100,7 +102,7 @@ func twins(t testing.TB, protocols *http.Protocols) (port string) {
 	_, port, _ = net.SplitHostPort(first.Addr().String())
 	second, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
-		t.Skip("the second loopback address cannot be had here:", err)
+		require.Missing(t, "loopback", fmt.Sprintf("a second loopback address cannot be had here: %v", err))
 	}
 	for _, l := range []net.Listener{first, second} {
 		at, _, _ := net.SplitHostPort(l.Addr().String())
