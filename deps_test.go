@@ -51,6 +51,7 @@ strangler-proxy/route/       : migrations/change
 strangler-proxy/config/      : strangler-proxy/route migrations/mapping migrations/change contract-tests/sequential contract-tests/match
 strangler-proxy/kernel/      :
 strangler-proxy/loop/        : strangler-proxy/kernel
+strangler-proxy/loop/looptest/ : strangler-proxy/loop strangler-proxy/kernel contract-tests/harness/require
 strangler-proxy/socket/      : strangler-proxy/kernel strangler-proxy/loop
 strangler-proxy/upstream/    : strangler-proxy/socket strangler-proxy/loop
 strangler-proxy/http1/       :

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"stranglerfig/contract-tests/harness"
 	"stranglerfig/contract-tests/harness/require"
 )
 

@@ -305,7 +305,7 @@ func (c *Control) serve(cfg *config.Config, public, admin net.Listener, secure *
 	if c.loops, err = loop.Start(loop.Options{Loops: loop.Processors(), OneByOne: !cfg.IOUring}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		c.o.Log.Warn("clients are served without event loops, which costs more", "error", err)
 	}
-	if why := c.loops.Apart(); why != nil {
+	if why := c.loops.NoRing(); why != nil {
 		c.o.Log.Info("each read and write is a call of the kernel of its own, which costs more", "because", why)
 	}
 	c.public = listener.New(listener.Options{

@@ -25,9 +25,9 @@ import (
 
 // Group is a number of loops.
 type Group struct {
-	loops   []*Loop
-	work    sync.WaitGroup
-	without error // why there are no rings
+	loops  []*Loop
+	work   sync.WaitGroup
+	noRing error // why each call is made by itself
 }
 
 // Options say what loops are started.
@@ -59,12 +59,12 @@ func Start(o Options) (*Group, error) {
 			return nil, err
 		}
 		l := &Loop{poller: p, soonest: never}
-		if !o.OneByOne && g.without == nil {
-			l.lots, g.without = newLots(o.Together)
+		if !o.OneByOne && g.noRing == nil {
+			l.lots, g.noRing = newLots(o.Together)
 		}
 		g.loops = append(g.loops, l)
 	}
-	if g.without != nil { // what is true of one loop is true of all
+	if g.noRing != nil { // what is true of one loop is true of all
 		for _, l := range g.loops {
 			l.lots.close()
 			l.lots = lots{}
@@ -77,13 +77,13 @@ func Start(o Options) (*Group, error) {
 	return g, nil
 }
 
-// Apart is why reads and writes are made one by one, which costs more, although
+// NoRing is why reads and writes are made one by one, which costs more, although
 // they need not be; nil: there is no reason.
-func (g *Group) Apart() error {
+func (g *Group) NoRing() error {
 	if g == nil {
 		return nil
 	}
-	return g.without
+	return g.noRing
 }
 
 // Close waits until the tasks of all loops have ended, or left, and ends the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -331,35 +332,60 @@ func TestWhatHasBeenToldIsKnownBeforeAnyoneGoesOn(t *testing.T) {
 // TestLoopsThatCannotAllBeStartedLeaveNothingBehind where no file can be opened.
 func TestLoopsThatCannotAllBeStartedLeaveNothingBehind(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
-	free, err := unix.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(free)
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	few := limit
-	few.Cur = uint64(free) + 3 // one loop and a half
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
-	}
-	_, failed := loop.Start(loop.Options{Loops: 2})
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	free := nextFile(t)
+	var failed error
+	withFiles(t, 3, func() { _, failed = loop.Start(loop.Options{Loops: 2}) }) // one loop and half of another
 	if !errors.Is(failed, unix.EMFILE) {
 		t.Errorf("error %v", failed)
 	}
 	if got := runtime.GOMAXPROCS(0); got != before {
 		t.Errorf("there are %d processors instead of %d", got, before)
 	}
-	if again, err := unix.Dup(0); err != nil || again != free {
-		t.Errorf("the next free file is %d instead of %d, %v", again, free, err)
-	} else {
-		unix.Close(again)
+	if again := nextFile(t); again != free {
+		t.Errorf("the next free file is %d instead of %d", again, free)
 	}
+}
+
+// nextFile is the file descriptor that is given out next.
+func nextFile(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	return fd
+}
+
+// withFiles lets so many more files be opened for as long as do takes.
+func withFiles(t *testing.T, n int, do func()) {
+	t.Helper()
+	var files []int
+	for range n {
+		fd, err := unix.Dup(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, fd)
+	}
+	for _, fd := range files {
+		unix.Close(fd)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(slices.Max(files)) + 1
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	do()
 }
 
 func TestAConnectionThatIsCutEndsWhatWaitsForIt(t *testing.T) {

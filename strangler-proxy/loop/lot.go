@@ -19,13 +19,18 @@ const (
 // or writes while others go on as well has its call made along with theirs, and
 // goes on when that is done.
 type lots struct {
-	ring  *kernel.Ring          // nil: each call is made by itself
-	do    func([]*kernel.Call)  // makes those of a lot
+	ring  ring                  // makes those of a lot; nil: each call is made by itself
 	from  int                   // how many have to go on for calls to be made together
 	many  bool                  // as many go on now
 	asks  []*Task               // in the order in which they asked
 	lot   []*Task               // those whose calls are being made
 	calls [lotSize]*kernel.Call // theirs
+}
+
+// ring is a [kernel.Ring].
+type ring interface {
+	Do([]*kernel.Call)
+	Close()
 }
 
 // newLots returns lots that are made where so many tasks go on. On an error there
@@ -35,7 +40,7 @@ func newLots(from int) (lots, error) {
 	if err != nil {
 		return lots{}, err
 	}
-	return lots{ring: ring, do: ring.Do, from: from}, nil
+	return lots{ring: ring, from: from}, nil
 }
 
 func (l *lots) close() {
@@ -92,7 +97,7 @@ func (l *Loop) makeLot() {
 		t.call.FD = uintptr(t.asks.fd)
 		calls[i] = &t.call
 	}
-	o.do(calls)
+	o.ring.Do(calls)
 	clear(calls)
 	for i, t := range o.lot {
 		o.lot[i] = nil

@@ -12,31 +12,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stranglerfig/contract-tests/harness/require"
 	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 )
 
 // start returns the only loop of a group.
 func start(t *testing.T, o loop.Options) *loop.Loop {
 	t.Helper()
 	o.Loops = 1
-	g, err := loop.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.Close)
-	return g.Pick()
+	return looptest.Start(t, o).Pick()
 }
 
 // mayHaveRings leaves a test out where no loop may have a ring.
 func mayHaveRings(t *testing.T) {
 	t.Helper()
-	g, err := loop.Start(loop.Options{Loops: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	if why := g.Apart(); why != nil {
-		t.Skip(why)
+	g := looptest.Start(t, loop.Options{Loops: 1})
+	if why := g.NoRing(); why != nil {
+		require.Missing(t, "io_uring", why)
 	}
 }
 
@@ -214,34 +207,14 @@ func TestErrorsOfCallsThatAreMadeTogetherAreEachTasksOwn(t *testing.T) {
 func TestALoopThatMayHaveNoRingMakesCallsOneByOne(t *testing.T) {
 	mayHaveRings(t)
 	near, far := pair(t)
-	first, err := unix.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := unix.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(first)
-	unix.Close(second)
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	few := limit
-	few.Cur = uint64(second) + 1 // what a loop needs without one
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
-		t.Fatal(err)
-	}
-	g, failed := loop.Start(loop.Options{Loops: 1, Together: 1})
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	var g *loop.Group
+	var failed error
+	withFiles(t, 2, func() { g, failed = loop.Start(loop.Options{Loops: 1, Together: 1}) }) // what a loop needs without one
 	if failed != nil {
 		t.Fatal(failed)
 	}
 	defer g.Close()
-	if why := g.Apart(); !errors.Is(why, syscall.EMFILE) {
+	if why := g.NoRing(); !errors.Is(why, syscall.EMFILE) {
 		t.Errorf("it says that its calls are made one by one because of %v", why)
 	}
 	l, done := g.Pick(), make(chan struct{})

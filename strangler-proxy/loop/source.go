@@ -46,9 +46,8 @@ func (l *Loop) Add(fd int) (*Source, error) {
 }
 
 // Remove has the loop look after it no longer, and returns the socket, which must
-// be open still; false: that was done before. Nobody may be waiting for it, or
-// reading from it or writing to it. Whoever has
-// it may call this, on the loop or not.
+// be open still; false: that was done before. Nobody may be waiting for it, reading
+// from it or writing to it. Whoever has it may call this, on the loop or not.
 func (s *Source) Remove() (fd int, was bool) {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()

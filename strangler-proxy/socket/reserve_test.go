@@ -9,17 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 )
 
 // TestAConnectionLeavesItsLoopThoughNoFileCanBeOpened since what is under way on it
 // must not be lost for that.
 func TestAConnectionLeavesItsLoopThoughNoFileCanBeOpened(t *testing.T) {
-	loops, err := loop.Start(loop.Options{Loops: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(loops.Close)
-	l := loops.Pick()
+	l := looptest.Start(t, loop.Options{Loops: 1}).Pick()
 	ours, theirs := newEnds(t)
 	if err := ours.Enter(l); err != nil {
 		t.Fatal(err)
@@ -28,6 +24,7 @@ func TestAConnectionLeavesItsLoopThoughNoFileCanBeOpened(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	last := 0
 	for range 64 { // so that there are no gaps
 		if last, err = unix.Dup(0); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 	"stranglerfig/strangler-proxy/socket"
 )
 
@@ -21,14 +22,7 @@ type ends func(t *testing.T) (ours *socket.Conn, theirs *net.TCPConn)
 func inEachPlace(t *testing.T, test func(t *testing.T, ends ends)) {
 	t.Run("by Go's poller", func(t *testing.T) { test(t, newEnds) })
 	t.Run("on a loop", func(t *testing.T) {
-		loops, err := loop.Start(loop.Options{Loops: 1})
-		if errors.Is(err, errors.ErrUnsupported) {
-			return // there are none
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(loops.Close)
+		loops := looptest.Start(t, loop.Options{Loops: 1})
 		l, done := loops.Pick(), make(chan struct{})
 		l.Go(func(*loop.Task) {
 			defer close(done)
@@ -312,14 +306,7 @@ func TestThatAConnectionHasBrokenCanBeLookedAt(t *testing.T) {
 
 // TestAConnectionGoesOnWhereverItIsPut although bytes wait on both ends when it is.
 func TestAConnectionGoesOnWhereverItIsPut(t *testing.T) {
-	loops, err := loop.Start(loop.Options{Loops: 2})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return // there are none
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(loops.Close)
+	loops := looptest.Start(t, loop.Options{Loops: 2})
 	ours, theirs := newEnds(t)
 	local, remote := ours.LocalAddr().String(), ours.RemoteAddr().String()
 	exchange := func() {
@@ -427,14 +414,7 @@ func TestALookFindsWhatALoopHasNotHeardOf(t *testing.T) {
 // TestWhatIsAskedAfterALookIsSentAtOnce: whoever looks whether the other end is
 // still there must not find it gone because others went first.
 func TestWhatIsAskedAfterALookIsSentAtOnce(t *testing.T) {
-	loops, err := loop.Start(loop.Options{Loops: 1, Together: 1})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return // there are none
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(loops.Close)
+	loops := looptest.Start(t, loop.Options{Loops: 1, Together: 1})
 	ours, theirs := newEnds(t)
 	l, done := loops.Pick(), make(chan struct{})
 	if err := ours.Enter(l); err != nil {

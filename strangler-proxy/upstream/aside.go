@@ -33,12 +33,7 @@ func (b *Backend) AsideConn(ctx context.Context, want Want, now time.Time) (*Con
 		return nil, err
 	}
 	e := b.pick(now)
-	if !want.Fresh {
-		if c := b.reuse(e, want, now); c != nil {
-			return c, nil
-		}
-	}
-	return want.open(func() (*Conn, error) {
+	return b.conn(e, want, now, func() (*Conn, error) {
 		// What is idle where it cannot be used gives way.
 		for !b.takeSlot() {
 			if !b.evict() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stranglerfig/strangler-proxy/loop"
+	"stranglerfig/strangler-proxy/loop/looptest"
 	"stranglerfig/strangler-proxy/upstream"
 )
 
@@ -85,20 +86,14 @@ func TestWhatNobodyWaitsForTakesWhatClientsLeave(t *testing.T) {
 // TestWhatIsIdleOnALoopGivesWayToThoseWhoCannotUseIt where no more connections may
 // be open.
 func TestWhatIsIdleOnALoopGivesWayToThoseWhoCannotUseIt(t *testing.T) {
-	loops, err := loop.Start(loop.Options{Loops: 1})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return // there are none
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	loops := looptest.Start(t, loop.Options{Loops: 1})
 	s := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(s.Close)
 	b, err := upstream.New(upstream.Options{Name: "service", URLs: []string{s.URL}, Limits: upstream.Limits{Connections: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { b.Close(); loops.Close() })
+	t.Cleanup(b.Close)
 	get := func(task *loop.Task) *upstream.Conn {
 		c, err := b.AsideConn(t.Context(), upstream.Want{Task: task, Fresh: true}, time.Now())
 		if err != nil {

@@ -136,15 +136,9 @@ type Want struct {
 // Conn returns a connection: an idle one that the backend has neither closed
 // nor sent anything on unasked, or a new one. The error is a NotSentError. One that
 // could not enter the loop of the task that it is for is on none, see [Conn.On].
-func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, err error) {
-	if !want.Fresh {
-		if c := a.backend.reuse(a.endpoint, want, now); c != nil {
-			c.waited = false
-			return c, nil
-		}
-	}
+func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (*Conn, error) {
 	b, e := a.backend, a.endpoint
-	return want.open(func() (*Conn, error) {
+	return b.conn(e, want, now, func() (*Conn, error) {
 		if b.takeSlot() {
 			return b.connect(ctx, e)
 		}
@@ -152,14 +146,21 @@ func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (c *Conn, e
 	})
 }
 
-// open has a connection opened, and looked after where it is wanted.
-func (w Want) open(how func() (*Conn, error)) (c *Conn, err error) {
-	w.Task.Apart(func() { c, err = how() })
+// conn returns a connection to an endpoint as it is wanted: an idle one, or what
+// open returns, which may take a while.
+func (b *Backend) conn(e *endpoint, want Want, now time.Time, open func() (*Conn, error)) (c *Conn, err error) {
+	if !want.Fresh {
+		if c := b.reuse(e, want, now); c != nil {
+			c.waited = false
+			return c, nil
+		}
+	}
+	want.Task.Apart(func() { c, err = open() })
 	if err != nil {
 		return nil, err
 	}
 	c.waited = true
-	if l := w.Task.Loop(); l != nil {
+	if l := want.Task.Loop(); l != nil {
 		c.enter(l)
 	}
 	return c, nil
