@@ -32,16 +32,18 @@ func (b *Backend) AsideConn(ctx context.Context, want Want, now time.Time) (*Con
 	if err := b.spare(); err != nil {
 		return nil, err
 	}
-	e := b.pick(now)
-	return b.conn(e, want, now, func() (*Conn, error) {
-		// What is idle where it cannot be used gives way.
-		for !b.takeSlot() {
-			if !b.evict() {
-				return nil, &NotSentError{ErrBusy}
-			}
+	return b.conn(ctx, b.pick(now), want, now, (*Backend).connectOrEvict)
+}
+
+// connectOrEvict is an [opener] for whom what is idle where it cannot be used gives
+// way.
+func (b *Backend) connectOrEvict(ctx context.Context, e *endpoint) (*Conn, error) {
+	for !b.takeSlot() {
+		if !b.evict() {
+			return nil, &NotSentError{ErrBusy}
 		}
-		return b.connect(ctx, e)
-	})
+	}
+	return b.connect(ctx, e)
 }
 
 // spare says why the backend has nothing left over for those whom nobody waits

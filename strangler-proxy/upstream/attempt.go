@@ -137,31 +137,42 @@ type Want struct {
 // nor sent anything on unasked, or a new one. The error is a NotSentError. One that
 // could not enter the loop of the task that it is for is on none, see [Conn.On].
 func (a Attempt) Conn(ctx context.Context, want Want, now time.Time) (*Conn, error) {
-	b, e := a.backend, a.endpoint
-	return b.conn(e, want, now, func() (*Conn, error) {
-		if b.takeSlot() {
-			return b.connect(ctx, e)
-		}
-		return b.await(ctx, e)
-	})
+	return a.backend.conn(ctx, a.endpoint, want, now, (*Backend).connectOrWait)
 }
 
-// conn returns a connection to an endpoint as it is wanted: an idle one, or what
-// open returns, which may take a while.
-func (b *Backend) conn(e *endpoint, want Want, now time.Time, open func() (*Conn, error)) (c *Conn, err error) {
+// opener opens a connection to an endpoint.
+type opener func(*Backend, context.Context, *endpoint) (*Conn, error)
+
+// conn returns a connection to an endpoint as it is wanted: an idle one, or one that
+// is opened.
+func (b *Backend) conn(ctx context.Context, e *endpoint, want Want, now time.Time, open opener) (*Conn, error) {
 	if !want.Fresh {
 		if c := b.reuse(e, want, now); c != nil {
 			c.waited = false
 			return c, nil
 		}
 	}
-	want.Task.Apart(func() { c, err = open() })
+	return b.opened(ctx, e, want.Task, open)
+}
+
+// opened opens a connection, which may take a while, for a task on a loop or for
+// nobody there.
+func (b *Backend) opened(ctx context.Context, e *endpoint, t *loop.Task, open opener) (c *Conn, err error) {
+	t.Apart(func() { c, err = open(b, ctx, e) })
 	if err != nil {
 		return nil, err
 	}
 	c.waited = true
-	if l := want.Task.Loop(); l != nil {
+	if l := t.Loop(); l != nil {
 		c.enter(l)
 	}
 	return c, nil
+}
+
+// connectOrWait is an [opener] that waits where no more connections may be open.
+func (b *Backend) connectOrWait(ctx context.Context, e *endpoint) (*Conn, error) {
+	if b.takeSlot() {
+		return b.connect(ctx, e)
+	}
+	return b.await(ctx, e)
 }
