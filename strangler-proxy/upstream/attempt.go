@@ -152,12 +152,12 @@ func (b *Backend) conn(ctx context.Context, e *endpoint, want Want, now time.Tim
 			return c, nil
 		}
 	}
-	return b.opened(ctx, e, want.Task, open)
+	return b.another(ctx, e, want.Task, open)
 }
 
-// opened opens a connection, which may take a while, for a task on a loop or for
+// another opens a connection, which may take a while, for a task on a loop or for
 // nobody there.
-func (b *Backend) opened(ctx context.Context, e *endpoint, t *loop.Task, open opener) (c *Conn, err error) {
+func (b *Backend) another(ctx context.Context, e *endpoint, t *loop.Task, open opener) (c *Conn, err error) {
 	t.Apart(func() { c, err = open(b, ctx, e) })
 	if err != nil {
 		return nil, err
