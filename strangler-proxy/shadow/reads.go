@@ -3,7 +3,6 @@ package shadow
 import (
 	"bytes"
 	"errors"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -15,59 +14,53 @@ import (
 )
 
 // A mirrored read passes through several hands. Who asks the other side does so on
-// the loop of a client's connection, where that is on one: a goroutine would have
-// to be woken twice, which costs more than the question. Who compares is a
-// goroutine. Answers that look alike are left to come together first; those that
-// do not are looked at right away, since they count only if they stay different,
-// and by others, since that may take a while.
+// a loop of clients' connections, where there is one: a goroutine would have to be
+// woken twice, which costs more than the question. Who compares is a goroutine.
+// Answers that look alike are left to come together first; those that do not are
+// looked at right away, since they count only if they stay different, and by others,
+// since that may take a while.
 
 // reads are those that are mirrored and under way.
 type reads struct {
-	open      atomic.Int64         // how many there are
-	queue     chan *proxy.Exchange // that wait to be asked
-	askers    crew
-	alike     chan *mirrored // that wait to be compared
-	judges    crew
-	unalike   chan *mirrored // that wait to be looked at again, if need be
-	doubters  crew
-	gathering atomic.Bool   // somebody waits until several are alike
-	hurry     chan struct{} // tells him that they are
+	open    atomic.Int64         // how many there are
+	queue   chan *proxy.Exchange // that wait to be asked
+	asking  atomic.Int64         // by how many they are
+	alike   chan *mirrored       // whose answers look alike, and wait to be compared
+	several chan struct{}        // told when so many do that they are not to wait longer
+	differ  chan *mirrored       // whose answers do not
 }
 
 // newReads makes room for so many that wait.
 func newReads(waiting int) reads {
 	most := waiting + workers
-	return reads{queue: make(chan *proxy.Exchange, most), alike: make(chan *mirrored, most), unalike: make(chan *mirrored, most), hurry: make(chan struct{}, 1)}
+	return reads{queue: make(chan *proxy.Exchange, most), alike: make(chan *mirrored, most), several: make(chan struct{}, 1), differ: make(chan *mirrored, most)}
 }
 
 // full reports whether there are as many as may be.
 func (r *reads) full() bool { return r.open.Load() >= int64(cap(r.queue)) }
 
-// workers is how many of each crew there are, at most.
+// workers is how many reads are asked at a time, and how many answers that differ
+// are looked at.
 const workers = 4
 
-// crew counts hands, who come when there is something to do and leave when there
-// is nothing.
-type crew struct{ hands atomic.Int64 }
-
-// join reports whether one more has come.
-func (c *crew) join() bool {
+// join reports whether one more may ask.
+func (r *reads) join() bool {
 	for {
-		n := c.hands.Load()
+		n := r.asking.Load()
 		if n >= workers {
 			return false
 		}
-		if c.hands.CompareAndSwap(n, n+1) {
+		if r.asking.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
-// leave reports whether one has left. Where something waits by then he may have to
-// stay: whoever brought it may have seen that there were enough.
-func (c *crew) leave(waits func() bool) bool {
-	c.hands.Add(-1)
-	return !waits() || !c.join()
+// leave reports whether one who asked has left. Where something waits by then he may
+// have to stay: whoever brought it may have seen that enough were there.
+func (r *reads) leave() bool {
+	r.asking.Add(-1)
+	return len(r.queue) == 0 || !r.join()
 }
 
 // mirrored is a read that the other side was asked.
@@ -87,41 +80,37 @@ func (s *Shadow) enqueue(x *proxy.Exchange, on *loop.Task) (room bool) {
 		s.reads.open.Add(-1)
 		return false
 	}
-	s.take(x)
+	s.enter(x)
 	s.reads.queue <- x // there is room for all of them
-	if s.reads.askers.join() {
-		s.begin(on, s.askAll)
+	if s.reads.join() {
+		s.begin(on)
 	}
 	return true
 }
 
-// begin has work done by a task beside another one on a loop, or by a goroutine.
-func (s *Shadow) begin(on *loop.Task, work func(*loop.Task)) {
+// begin has what waits asked by a task beside another one on a loop, or by a
+// goroutine.
+func (s *Shadow) begin(on *loop.Task) {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
 	if s.ctx.Err() != nil {
 		return
 	}
-	if on.Loop() == nil {
-		s.wg.Go(func() { work(nil) })
-		return
-	}
 	s.wg.Add(1)
 	on.Go(func(t *loop.Task) {
 		defer s.wg.Done()
-		work(t)
+		s.askAll(t)
 	})
 }
 
 // askAll asks the other side what waits to be asked, until nothing does.
 func (s *Shadow) askAll(t *loop.Task) {
-	waits := func() bool { return len(s.reads.queue) > 0 }
 	for s.ctx.Err() == nil {
 		select {
 		case x := <-s.reads.queue:
 			s.askOne(x, t)
 		default:
-			if s.reads.askers.leave(waits) {
+			if s.reads.leave() {
 				return
 			}
 		}
@@ -138,11 +127,16 @@ func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
 	m.span = x.Span.Part("mirror")
 	s.survive(func() { s.askOther(m, t) })
 	s.held.Add(int64(len(m.got.Body)))
-	if m.looksAlike() {
-		s.reads.alike <- m // there is room for all of them
-		s.haveJudged()
-	} else {
-		s.doubt(m)
+	if !m.looksAlike() {
+		s.reads.differ <- m // there is room for all of them
+		return
+	}
+	s.reads.alike <- m // and here
+	if len(s.reads.alike) >= min(gathered, cap(s.reads.alike)/4) {
+		select {
+		case s.reads.several <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -151,20 +145,68 @@ func (m *mirrored) looksAlike() bool {
 	return m.err != nil || m.got.Status == m.x.Status && bytes.Equal(m.got.Body, m.x.AnswerBody)
 }
 
-// doubt has answers that differ looked at.
-func (s *Shadow) doubt(m *mirrored) {
-	s.reads.unalike <- m // there is room for all of them
-	if s.reads.doubters.join() {
-		s.begin(nil, s.doubtAll)
+const (
+	// gatherFor is how long answers that look alike are left to come together
+	// before they are compared, and gathered how many of them are not left any
+	// longer. Waking somebody for each of them would cost as much as asking.
+	gatherFor = 20 * time.Millisecond
+	gathered  = 32
+)
+
+// judge compares answers that look alike.
+func (s *Shadow) judge() {
+	for {
+		select {
+		case m := <-s.reads.alike:
+			s.judgeOne(m)
+		case <-s.ctx.Done():
+			return
+		}
+		for s.gather() {
+		}
 	}
 }
 
-// doubtAll judges answers that differ, until none are left.
-func (s *Shadow) doubtAll(*loop.Task) {
-	waits := func() bool { return len(s.reads.unalike) > 0 }
+// gather waits until several answers have come, compares them, and reports whether
+// any had.
+func (s *Shadow) gather() (some bool) {
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.reads.several:
+	case <-s.ctx.Done():
+	}
 	for s.ctx.Err() == nil {
 		select {
-		case m := <-s.reads.unalike:
+		case m := <-s.reads.alike:
+			s.judgeOne(m)
+			some = true
+			continue
+		default:
+		}
+		break
+	}
+	return some
+}
+
+// judgeOne compares answers that look alike, and leaves them to others where they
+// are not.
+func (s *Shadow) judgeOne(m *mirrored) {
+	settled, f := true, incomparable(Defect)
+	s.survive(func() { f, settled = s.compare(m) })
+	if !settled {
+		s.reads.differ <- m
+		return
+	}
+	s.conclude(m, func() finding { return f })
+}
+
+// doubt looks at answers that differ, again if need be.
+func (s *Shadow) doubt() {
+	for {
+		select {
+		case m := <-s.reads.differ:
 			s.conclude(m, func() finding {
 				f, settled := s.compare(m)
 				if settled {
@@ -172,85 +214,10 @@ func (s *Shadow) doubtAll(*loop.Task) {
 				}
 				return s.compareAgain(m, f)
 			})
-		default:
-			if s.reads.doubters.leave(waits) {
-				return
-			}
-		}
-	}
-}
-
-const (
-	// gatherFor is how long answers that look alike are left to come together
-	// before they are compared, and gathered how many of them are not left any
-	// longer. Waking somebody for each of them would cost as much as asking.
-	gatherFor = 20 * time.Millisecond
-	gathered  = 32
-	// patientFor is how many may wait for each who compares before another one
-	// does.
-	patientFor = 8
-)
-
-// haveJudged sees to it that somebody compares what looks alike.
-func (s *Shadow) haveJudged() {
-	waiting, busy := len(s.reads.alike), int(s.reads.judges.hands.Load())
-	switch {
-	case s.reads.gathering.Load():
-		if waiting >= min(gathered, cap(s.reads.alike)/4) {
-			select {
-			case s.reads.hurry <- struct{}{}:
-			default:
-			}
-		}
-	case (busy == 0 || waiting > busy*patientFor) && s.reads.judges.join():
-		s.begin(nil, s.judgeAll)
-	}
-}
-
-// judgeAll compares what looks alike, until there is nothing any more.
-func (s *Shadow) judgeAll(*loop.Task) {
-	waits := func() bool { return len(s.reads.alike) > 0 }
-	for {
-		s.gather()
-		judged := false
-		for waits() && s.ctx.Err() == nil {
-			select {
-			case m := <-s.reads.alike:
-				s.judgeOne(m)
-				judged = true
-			default:
-			}
-		}
-		if s.ctx.Err() != nil || !judged && s.reads.judges.leave(waits) {
+		case <-s.ctx.Done():
 			return
 		}
 	}
-}
-
-// gather waits until several have come, unless somebody else does.
-func (s *Shadow) gather() {
-	if !s.reads.gathering.CompareAndSwap(false, true) {
-		return
-	}
-	timer := time.NewTimer(gatherFor)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-s.reads.hurry:
-	case <-s.ctx.Done():
-	}
-	s.reads.gathering.Store(false)
-}
-
-// judgeOne compares what looks alike, and leaves it to others where it is not.
-func (s *Shadow) judgeOne(m *mirrored) {
-	settled, f := true, incomparable(Defect)
-	s.survive(func() { f, settled = s.compare(m) })
-	if !settled {
-		s.doubt(m)
-		return
-	}
-	s.conclude(m, func() finding { return f })
 }
 
 // conclude files what was found.
@@ -269,7 +236,7 @@ func (r *reads) endSpans() {
 		select {
 		case m := <-r.alike:
 			m.span.End()
-		case m := <-r.unalike:
+		case m := <-r.differ:
 			m.span.End()
 		default:
 			return
@@ -282,9 +249,6 @@ func (s *Shadow) doneRead(m *mirrored) {
 	s.reads.open.Add(-1)
 	s.done(m.x)
 }
-
-// late reports whether an exchange has waited for longer than a request may take.
-func (s *Shadow) late(x *proxy.Exchange) bool { return time.Since(x.At) > s.o.Timeout+x.Took }
 
 // errDefect stands for an answer that a defect of ours was met instead of, and
 // errNoBackend for that of nobody.
@@ -310,38 +274,4 @@ func (s *Shadow) askOther(m *mirrored, t *loop.Task) {
 	if m.err == nil && other == service {
 		s.lags.note(max(time.Since(m.x.At)-m.took-m.x.Took, 1))
 	}
-}
-
-// compared judges a write, or drops it where it has waited for too long.
-func (s *Shadow) compared(x *proxy.Exchange) (f finding, taken bool) {
-	if s.late(x) {
-		s.noteWrite(x, true)
-		s.drop(x.Route, Isolated, Waited)
-		return f, false
-	}
-	span := x.Span.Part("mirror")
-	defer span.End()
-	f = incomparable(Defect)
-	s.survive(func() { f = s.judgeWrite(x, span) })
-	span.Text("strangler.verdict", string(f.verdict))
-	return f, true
-}
-
-// file counts what was found.
-func (s *Shadow) file(x *proxy.Exchange, d Direction, f finding) {
-	if !s.survive(func() { s.count(x, d, f) }) {
-		s.survive(func() { s.count(x, d, incomparable(Defect)) })
-	}
-}
-
-// survive does what may meet a defect of ours, and reports whether none was met.
-// Clients are served by this process, which a comparison must not end.
-func (s *Shadow) survive(do func()) (well bool) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			s.o.Panicked(reason, debug.Stack())
-		}
-	}()
-	do()
-	return true
 }

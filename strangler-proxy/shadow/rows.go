@@ -168,6 +168,21 @@ func (s *Shadow) takeWrite(x *proxy.Exchange) {
 	}
 }
 
+// compared judges a write, or drops it where it has waited for too long.
+func (s *Shadow) compared(x *proxy.Exchange) (f finding, taken bool) {
+	if s.late(x) {
+		s.noteWrite(x, true)
+		s.drop(x.Route, Isolated, Waited)
+		return f, false
+	}
+	span := x.Span.Part("mirror")
+	defer span.End()
+	f = incomparable(Defect)
+	s.survive(func() { f = s.judgeWrite(x, span) })
+	span.Text("strangler.verdict", string(f.verdict))
+	return f, true
+}
+
 // settle looks again at the rows that are due. idle says that no write waits.
 func (s *Shadow) settle(idle bool) {
 	var open []*unsettled

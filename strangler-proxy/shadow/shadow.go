@@ -162,6 +162,10 @@ func New(o Options) *Shadow {
 	}
 	s.restore()
 	o.Metrics.MustRegister(s.counted, gauges{s})
+	s.wg.Go(s.judge)
+	for range workers {
+		s.wg.Go(s.doubt)
+	}
 	s.wg.Go(s.inOrder)
 	s.wg.Go(s.keep)
 	return s
@@ -229,7 +233,7 @@ func (s *Shadow) Observe(x *proxy.Exchange, on *loop.Task) {
 
 // enqueueWrite has a write sent to the isolated store, unless as many wait as may.
 func (s *Shadow) enqueueWrite(x *proxy.Exchange) {
-	s.take(x)
+	s.enter(x)
 	select {
 	case s.writes <- x:
 	default:
@@ -260,7 +264,8 @@ func size(x *proxy.Exchange) int64 { return int64(len(x.Body)) + int64(len(x.Ans
 // that.
 func (s *Shadow) Held() int64 { return s.held.Load() }
 
-func (s *Shadow) take(x *proxy.Exchange) {
+// enter counts an exchange as under way, and done that it is no more.
+func (s *Shadow) enter(x *proxy.Exchange) {
 	s.pending.Add(1)
 	s.held.Add(size(x))
 }
