@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"syscall"
 
 	"stranglerfig/strangler-proxy/kernel"
@@ -91,7 +92,7 @@ func (l *Loop) makeLot() {
 	o := &l.lots
 	n := min(len(o.asks), lotSize)
 	o.lot = append(o.lot[:0], o.asks[:n]...)
-	o.asks = o.asks[:copy(o.asks, o.asks[n:])]
+	o.asks = slices.Delete(o.asks, 0, n)
 	calls := o.calls[:n]
 	for i, t := range o.lot {
 		t.call.FD = uintptr(t.asks.fd)
