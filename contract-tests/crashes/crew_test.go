@@ -252,7 +252,7 @@ func (c *crew) complain(who string, err error) {
 		c.refused.Add(1)
 	case strings.HasPrefix(refusal.Code, "57P"): // the server ends or begins
 	default:
-		c.t.Errorf("%s was turned away: %v", who, err)
+		c.t.Errorf("%s was turned away: %v\n%s\n%s", who, err, refusal.Detail, refusal.Where)
 	}
 }
 

@@ -205,9 +205,9 @@ func (db *DB) switchTrigger(table string, on bool) string {
 // server looks for deadlocks, so that a writer who takes the same tables in
 // another order is never the one to be turned away.
 //
-// Looking for deadlocks is also when the server sends an automatic VACUUM away. So
-// where one holds a table that is waited for between two attempts, while nothing
-// is held that a writer may wait for.
+// Looking for deadlocks is also when the server sends an automatic VACUUM away, which
+// an attempt is too short for. So that is waited for between two of them, by a lock
+// that is in no writer's way.
 func (db *DB) patiently(ctx context.Context, wait time.Duration, f func(tx pgx.Tx) error) error {
 	deadline := time.Now().Add(wait)
 	untilCheck, err := db.untilCheck(ctx)
