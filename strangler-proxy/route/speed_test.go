@@ -35,6 +35,13 @@ func many(t testing.TB, n int) (*route.Table, []string) {
 		paths[i] = fmt.Sprintf("/api/v%d/resource%d/%d/items", i%3, i, rand.IntN(1e6))
 	}
 	rand.Shuffle(n, func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
+	// One after the other in memory: a request's path has just been read, and is in
+	// the cache; what it leads to is not.
+	all := strings.Join(paths, "")
+	for i, at := 0, 0; i < n; i++ {
+		paths[i] = all[at : at+len(paths[i])]
+		at += len(paths[i])
+	}
 	return table, paths
 }
 
