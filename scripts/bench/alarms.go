@@ -191,8 +191,8 @@ func (a *audience) exchange(mirror bool) *live.Exchange {
 	a.app.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
 	return &live.Exchange{
 		Route: &route.Route{ID: r.id, Capability: "billing"}, Client: uint64(a.random.IntN(200)), Decision: route.Decision{Side: change.Monolith, Mirror: mirror},
-		Method: http.MethodGet, Path: path, Host: "shop.example", Header: http.Header{"Accept": {"*/*"}},
-		Status: answer.Code, Answer: answer.Header(), AnswerBody: bytes.Clone(answer.Body.Bytes()), At: begun, Took: max(time.Since(begun), 1),
+		Method: http.MethodGet, Path: path, Host: "shop.example", Header: live.HeadersOf(http.Header{"Accept": {"*/*"}}),
+		Status: answer.Code, Answer: live.HeadersOf(answer.Header()), AnswerBody: bytes.Clone(answer.Body.Bytes()), At: begun, Took: max(time.Since(begun), 1),
 	}
 }
 

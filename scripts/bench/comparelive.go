@@ -52,7 +52,7 @@ func measureLive(rounds int, each time.Duration) ([]measure, error) {
 				return errors.New("the shadow does not want what there is room for")
 			}
 			s.Observe(&live.Exchange{Route: r, Decision: d, Method: http.MethodGet, Path: "/invoices", Status: answer.Status,
-				Header: http.Header{}, Answer: answer.Header, AnswerBody: bytes.Clone(answer.Body), At: time.Now()}, nil)
+				Answer: live.HeadersOf(answer.Header), AnswerBody: bytes.Clone(answer.Body), At: time.Now()}, nil)
 			return nil
 		})
 		if err != nil {

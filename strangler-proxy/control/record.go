@@ -45,8 +45,8 @@ func (k *recorder) Observe(x *proxy.Exchange, _ *loop.Task) {
 	}
 	to.Offer(tape.Exchange{
 		At: x.At, Route: x.Route.ID, Asks: x.Route.Predicates(), Capability: x.Route.Capability, Owner: string(x.Decision.Side), Epoch: x.Decision.Epoch,
-		Request:   tape.Request{Method: x.Method, Path: x.Path, Query: x.Query, Header: x.Header, Body: x.Body},
-		Response:  tape.Response{Status: x.Status, Header: x.Answer, Body: x.AnswerBody},
+		Request:   tape.Request{Method: x.Method, Path: x.Path, Query: x.Query, Header: x.Header.Map(), Body: x.Body},
+		Response:  tape.Response{Status: x.Status, Header: x.Answer.Map(), Body: x.AnswerBody},
 		Truncated: x.Truncated,
 	})
 }

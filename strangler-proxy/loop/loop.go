@@ -149,9 +149,10 @@ type Loop struct {
 	waiting []*Task // for a source
 	turns   []*Task // that have had theirs
 	lots    lots
-	spent   int   // of the running task's turn
-	soonest int64 // no deadline that is waited for comes before it
-	now     int64 // nanoseconds after start
+	rested  []*routine // for further tasks
+	spent   int        // of the running task's turn
+	soonest int64      // no deadline that is waited for comes before it
+	now     int64      // nanoseconds after start
 	ending  bool
 }
 
@@ -233,6 +234,9 @@ func (l *Loop) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
+	for _, r := range l.rested {
+		r.next()
+	}
 	l.close()
 }
 
@@ -324,14 +328,15 @@ func (l *Loop) resume(t *Task, woken error) {
 	}
 	t.woken = woken
 	l.running, l.spent = t, 0
-	_, goesOn := t.next()
+	t.routine.next()
 	l.running = nil
 	switch {
-	case !goesOn:
-		l.tasks.Add(-1)
 	case t.left:
 		l.tasks.Add(-1)
-		go t.next()
+		go t.routine.next()
+	case t.routine.task == nil: // it has ended
+		l.tasks.Add(-1)
+		l.rest(t.routine)
 	}
 }
 
@@ -343,7 +348,7 @@ func (l *Loop) await(by *atomic.Int64) error {
 	if at := by.Load(); at != 0 && at < l.soonest {
 		l.soonest = at
 	}
-	t.yield(struct{}{})
+	t.pause()
 	return t.woken
 }
 

@@ -71,7 +71,7 @@ func (s *Source) call(c kernel.Call, atOnce bool) (int, syscall.Errno) {
 	t := l.running
 	t.call, t.asks = c, s
 	l.lots.asks = append(l.lots.asks, t)
-	t.yield(struct{}{})
+	t.pause()
 	c, t.call, t.asks = t.call, kernel.Call{}, nil
 	return c.N, c.Err
 }

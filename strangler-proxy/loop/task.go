@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"iter"
 	"sync/atomic"
 
 	"stranglerfig/strangler-proxy/kernel"
@@ -10,10 +9,9 @@ import (
 // Task is a function that runs on a loop. Its methods are for itself, and may be
 // called on nil, which is no task and on no loop.
 type Task struct {
-	loop  *Loop
-	next  func() (struct{}, bool)
-	yield func(struct{}) bool
-	left  bool
+	loop    *Loop
+	routine *routine // that runs it
+	left    bool
 
 	// What follows is the loop's, while the task waits.
 	by    *atomic.Int64 // until when; nil: it does not wait for a source
@@ -25,17 +23,14 @@ type Task struct {
 
 // Go runs f on the loop.
 func (l *Loop) Go(f func(*Task)) {
-	t := newTask(l, f)
-	l.post(func() { l.resume(t, nil) })
+	l.tasks.Add(1)
+	l.post(func() { l.resume(l.task(f), nil) })
 }
 
-func newTask(l *Loop, f func(*Task)) *Task {
-	t := &Task{loop: l}
-	t.next, _ = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		f(t)
-	})
-	l.tasks.Add(1)
+// task readies a task, which was counted.
+func (l *Loop) task(f func(*Task)) *Task {
+	t := &Task{loop: l, routine: l.routine()}
+	t.routine.task, t.routine.f = t, f
 	return t
 }
 
@@ -47,7 +42,8 @@ func (t *Task) Go(f func(*Task)) {
 		go f(nil)
 		return
 	}
-	l.turns = append(l.turns, newTask(l, f))
+	l.tasks.Add(1)
+	l.turns = append(l.turns, l.task(f))
 }
 
 // Loop returns the loop that the task is on; nil if it is on none.
@@ -65,7 +61,7 @@ func (t *Task) Leave() {
 		return
 	}
 	t.left = true
-	t.yield(struct{}{})
+	t.pause()
 }
 
 // Apart does what may take a while on a goroutine of its own and waits for it,
@@ -82,7 +78,7 @@ func (t *Task) Apart(f func()) {
 		defer func() { reason = recover() }()
 		f()
 	}()
-	t.yield(struct{}{})
+	t.pause()
 	if reason != nil {
 		panic(reason)
 	}
@@ -97,6 +93,9 @@ func (l *Loop) spend() {
 	if l.spent++; l.spent >= share {
 		t := l.running
 		l.turns = append(l.turns, t)
-		t.yield(struct{}{})
+		t.pause()
 	}
 }
+
+// pause lets others go on until the loop resumes the task.
+func (t *Task) pause() { t.routine.yield(struct{}{}) }

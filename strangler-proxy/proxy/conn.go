@@ -42,7 +42,7 @@ type conn struct {
 
 	observers            []Observer // who wants to see this exchange
 	wantBody, wantAnswer *capture   // what they want; nil: nothing
-	header, answered     http.Header
+	header, answered     *Headers
 
 	at      time.Time      // when the clock was last looked at
 	writeBy time.Time      // deadline of what is written to the client
@@ -203,8 +203,25 @@ func (c *conn) capture() {
 	if c.body.done {
 		c.wantBody.end()
 	}
-	c.header = http1.Header(c.req.Fields, c.req.Hop)
-	c.proxy.o.Forwarding.set(c.header, &c.flight)
+	c.header = c.toldHeaders()
+}
+
+// toldHeaders lists the request's, as its owner is told them.
+func (c *conn) toldHeaders() *Headers {
+	f := &c.flight
+	lines := make([]http1.Field, 0, len(c.req.Fields)+len(f.told))
+	for i, field := range c.req.Fields {
+		switch {
+		case c.req.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
+			continue
+		case f.inCookie && http1.SameName(field.Name, "Cookie"):
+			if field.Value = withoutToken(field.Value); field.Value == "" {
+				continue
+			}
+		}
+		lines = append(lines, field)
+	}
+	return &Headers{lines: append(lines, f.told...)}
 }
 
 // show lets observers see the exchange.

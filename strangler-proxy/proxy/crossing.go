@@ -72,7 +72,7 @@ func (c *conn) cross() {
 // outgoing makes the request that is sent over net/http.
 func (c *conn) outgoing(ctx context.Context, body *inlet, early *interims) *http.Request {
 	f := &c.flight
-	h := http.Header(http1.Header(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) }))
+	h := ListHeaders(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) }).Map()
 	h.Del("Host")
 	c.proxy.o.Forwarding.set(h, f)
 	if c.req.Trailers {
@@ -128,7 +128,7 @@ func (c *conn) passResponse(res *http.Response) error {
 		res.Header.Del(hop)
 	}
 	if c.wantAnswer != nil {
-		c.answered = res.Header.Clone()
+		c.answered = HeadersOf(res.Header.Clone())
 	}
 	if framed {
 		res.Header.Del("Content-Length")

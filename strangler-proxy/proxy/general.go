@@ -188,7 +188,7 @@ func (p *Proxy) forward(w *answer, r *http.Request, f *flight) {
 	p.o.Forwarding.set(header, f)
 	p.reverse.ServeHTTP(w, in) // panics where the answer is broken off
 	w.capture.end()
-	p.observe(wanting, f, p.exchangeOf(f, header, w.Header().Clone(), body.to, w.capture), nil)
+	p.observe(wanting, f, p.exchangeOf(f, HeadersOf(header), HeadersOf(w.Header().Clone()), body.to, w.capture), nil)
 }
 
 // reverseProxy makes what forwards over net/http.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -30,10 +29,10 @@ type Exchange struct {
 	Path       string // canonical
 	Query      string
 	Host       string
-	Header     http.Header // of the request, as its owner is told it
-	Body       []byte      // of the request
+	Header     *Headers // of the request, as its owner is told it
+	Body       []byte   // of the request
 	Status     int
-	Answer     http.Header
+	Answer     *Headers
 	AnswerBody []byte
 	Truncated  bool // a body was longer than Options.Capture, or not wanted to its end
 	At         time.Time
@@ -55,7 +54,7 @@ func (p *Proxy) wanting(f *flight) (who []Observer) {
 }
 
 // exchangeOf makes of a flight what observers see.
-func (p *Proxy) exchangeOf(f *flight, header, answer http.Header, body, answered *capture) *Exchange {
+func (p *Proxy) exchangeOf(f *flight, header, answer *Headers, body, answered *capture) *Exchange {
 	x := &Exchange{
 		Route: f.route, Decision: f.decision, Method: f.asked.method, Path: f.path, Query: f.asked.query, Host: f.asked.host,
 		Header: header, Status: f.status, Answer: answer, At: f.begun, Took: time.Since(f.begun), Span: f.span,

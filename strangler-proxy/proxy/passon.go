@@ -18,7 +18,7 @@ func (c *conn) passOn() error {
 		c.last = true
 	}
 	if c.wantAnswer != nil {
-		c.answered = http1.Header(c.res.Fields, c.res.Hop)
+		c.answered = ListHeaders(c.res.Fields, c.res.Hop)
 		if a.done {
 			c.wantAnswer.end()
 		}

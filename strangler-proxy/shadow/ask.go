@@ -10,6 +10,7 @@ import (
 
 	"stranglerfig/contract-tests/compare"
 	"stranglerfig/contract-tests/tape"
+	"stranglerfig/strangler-proxy/http1"
 	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/trace"
@@ -19,22 +20,60 @@ import (
 // errTooLong is returned for an answer that is longer than what is compared.
 var errTooLong = errors.New("the answer is too long to be compared")
 
+// answer is what a side has said.
+type answer struct {
+	status int
+	header *proxy.Headers
+	body   []byte
+}
+
+// answerOf is what the client was told.
+func answerOf(x *proxy.Exchange) answer { return answer{x.Status, x.Answer, x.AnswerBody} }
+
+// message is the answer for whoever looks into it.
+func (a answer) message() compare.Message {
+	return compare.Message{Status: a.status, Header: a.header.Map(), Body: a.body}
+}
+
+// alike reports whether there is hardly a difference to be found between two
+// answers, and same whether there is none: to the byte, but for their dates.
+func (a answer) alike(b answer) bool { return a.status == b.status && bytes.Equal(a.body, b.body) }
+
+func (a answer) same(b answer) bool {
+	mine, others := a.header.Lines(), b.header.Lines()
+	if !a.alike(b) || len(mine) != len(others) {
+		return false
+	}
+	for i, h := range mine {
+		if h != others[i] && (h.Name != others[i].Name || !http1.SameName(h.Name, "Date")) {
+			return false
+		}
+	}
+	return true
+}
+
 // ask sends the exchange's request to a backend, with a span of its own, and
 // says how long it took. A task is left on its loop where it can be.
-func (s *Shadow) ask(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, time.Duration, error) {
+func (s *Shadow) ask(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (answer, time.Duration, error) {
 	span := parent.Ask(x.Method)
 	defer span.End()
 	span.Text("strangler.backend", b.Name)
-	m, took, err := s.send(t, b, x, span)
+	got, took, err := s.send(t, b, x, span)
 	if err != nil {
 		span.Failed(err.Error())
 	} else {
-		span.Whole("http.response.status_code", int64(m.Status))
+		span.Whole("http.response.status_code", int64(got.status))
 	}
-	return m, took, err
+	return got, took, err
 }
 
-func (s *Shadow) send(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (compare.Message, time.Duration, error) {
+// hear asks a backend on the caller's own goroutine, to look into what it says.
+func (s *Shadow) hear(b *upstream.Backend, x *proxy.Exchange, parent *trace.Span) (compare.Message, time.Duration, error) {
+	got, took, err := s.ask(nil, b, x, parent)
+	return got.message(), took, err
+}
+
+func (s *Shadow) send(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, span *trace.Span) (answer, time.Duration, error) {
 	bare := b.Raw() && !span.Recording()
 	if !bare || b.Encrypted() {
 		t.Leave()
@@ -50,9 +89,9 @@ func (s *Shadow) send(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, span
 	}
 	req, err := http.NewRequestWithContext(ctx, x.Method, target, bytes.NewReader(x.Body))
 	if err != nil {
-		return compare.Message{}, 0, err
+		return answer{}, 0, err
 	}
-	req.Header = x.Header.Clone()
+	req.Header = x.Header.Map().Clone()
 	for _, hop := range []string{"Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade", "Content-Length"} {
 		req.Header.Del(hop)
 	}
@@ -62,17 +101,17 @@ func (s *Shadow) send(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, span
 	begun := time.Now()
 	res, err := b.Aside(req)
 	if err != nil {
-		return compare.Message{}, 0, err
+		return answer{}, 0, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, s.o.Body+1))
 	if err != nil {
-		return compare.Message{}, 0, err
+		return answer{}, 0, err
 	}
 	if int64(len(body)) > s.o.Body {
-		return compare.Message{}, 0, errTooLong
+		return answer{}, 0, errTooLong
 	}
-	return compare.Message{Status: res.StatusCode, Header: res.Header, Body: body}, time.Since(begun), nil
+	return answer{res.StatusCode, proxy.HeadersOf(res.Header), body}, time.Since(begun), nil
 }
 
 // reasonOf says why a side gave nothing to compare.

@@ -121,7 +121,7 @@ func (s *Shadow) askTwice(x *proxy.Exchange, k *calibration) {
 		return
 	}
 	lag := time.Since(begun)
-	if later, _, err := s.ask(nil, monolith, x, nil); err == nil {
+	if later, _, err := s.hear(monolith, x, nil); err == nil {
 		k.note(noise.Pair{Route: x.Route.ID, A: a, B: later, Lag: lag})
 	}
 }
@@ -137,9 +137,9 @@ func (s *Shadow) askAtOnce(b *upstream.Backend, x *proxy.Exchange) (one, two com
 	var both sync.WaitGroup
 	both.Go(func() {
 		errOne = errDefect
-		s.survive(func() { one, _, errOne = s.ask(nil, b, x, nil) })
+		s.survive(func() { one, _, errOne = s.hear(b, x, nil) })
 	})
-	two, _, errTwo = s.ask(nil, b, x, nil)
+	two, _, errTwo = s.hear(b, x, nil)
 	both.Wait()
 	return one, two, errOne == nil && errTwo == nil
 }

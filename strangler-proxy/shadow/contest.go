@@ -67,7 +67,7 @@ func (s *Shadow) things(x *proxy.Exchange) []string {
 		return all
 	}
 	query, _ := url.ParseQuery(x.Query) // what does not parse names nothing
-	q := contract.Request{Path: x.Path, Query: query, Header: x.Header, Body: x.Body}
+	q := contract.Request{Path: x.Path, Query: query, Header: x.Header.Map(), Body: x.Body}
 	for _, u := range uses {
 		if value, there := u.Asks(q); there {
 			add(url.PathEscape(value))

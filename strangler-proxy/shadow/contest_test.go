@@ -54,8 +54,8 @@ func TestWritesAboutOneThingAtATimeAreNoDifference(t *testing.T) {
 				}
 				w.shadow.Observe(&proxy.Exchange{
 					Route:    &route.Route{ID: "POST /invoices/{id}/payments", Capability: "billing", Writes: true},
-					Decision: route.Decision{Side: change.Monolith, Mirror: true}, Method: "POST", Path: "/invoices/" + x.thing + "/payments", Header: header,
-					Status: 200, Answer: http.Header{"Content-Type": {"application/json"}}, AnswerBody: []byte(`{}`), At: begun.Add(x.begin), Took: x.end - x.begin,
+					Decision: route.Decision{Side: change.Monolith, Mirror: true}, Method: "POST", Path: "/invoices/" + x.thing + "/payments", Header: proxy.HeadersOf(header),
+					Status: 200, Answer: proxy.HeadersOf(http.Header{"Content-Type": {"application/json"}}), AnswerBody: []byte(`{}`), At: begun.Add(x.begin), Took: x.end - x.begin,
 				}, nil)
 			}
 			got := w.until("POST /invoices/{id}/payments", judged(int64(len(c.writes))))

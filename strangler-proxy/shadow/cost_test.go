@@ -21,8 +21,8 @@ func BenchmarkTheLivePath(b *testing.B) {
 	r := w.routes[0]
 	d := route.Decision{Side: "monolith", Mirror: true}
 	x := &proxy.Exchange{
-		Route: &r, Decision: d, Method: "GET", Path: "/invoices", Status: 200, Answer: http.Header{"Content-Type": {"text/plain"}},
-		AnswerBody: []byte(body), Header: http.Header{}, At: time.Now().Add(time.Hour),
+		Route: &r, Decision: d, Method: "GET", Path: "/invoices", Status: 200, Answer: proxy.HeadersOf(http.Header{"Content-Type": {"text/plain"}}),
+		AnswerBody: []byte(body), Header: proxy.HeadersOf(http.Header{}), At: time.Now().Add(time.Hour),
 	}
 	b.ReportAllocs()
 	for b.Loop() {

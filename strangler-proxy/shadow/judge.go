@@ -33,16 +33,19 @@ func (s *Shadow) compare(m *mirrored) (f finding, settled bool) {
 	default:
 		return unanswered(why, back, x.Took, m.waited), true
 	}
-	both := sides{answerOf(x), m.got}
-	f = finding{monolith: x.Took, service: m.took}
+	monolith, service := answerOf(x), m.got
+	f = finding{monolith: x.Took, service: m.took, verdict: Match}
 	if back {
-		both = sides{m.got, answerOf(x)}
+		monolith, service = service, monolith
 		f.monolith, f.service = m.took, x.Took
 	}
-	if bothFail(both) {
+	if bothFail(monolith.status, service.status) {
 		return incomparable(Failing), true
 	}
-	f.verdict, _ = s.terms(x, both.monolith.Status, Forward).differ(both, false)
+	by := s.terms(x, monolith.status, Forward)
+	if by.ids != nil || !monolith.same(service) {
+		f.verdict, _ = by.differ(sides{monolith.message(), service.message()}, false)
+	}
 	return f, f.verdict != Mismatch
 }
 
@@ -82,13 +85,9 @@ func unanswered(why Reason, back bool, answered, waited time.Duration) finding {
 	return f
 }
 
-func answerOf(x *proxy.Exchange) compare.Message {
-	return compare.Message{Status: x.Status, Header: x.Answer, Body: x.AnswerBody}
-}
-
 // bothFail: two failures say nothing of each other, even if they are alike.
-func bothFail(a sides) bool {
-	return a.monolith.Status >= http.StatusInternalServerError && a.service.Status >= http.StatusInternalServerError
+func bothFail(monolith, service int) bool {
+	return monolith >= http.StatusInternalServerError && service >= http.StatusInternalServerError
 }
 
 func differences(expected, actual compare.Message, rules match.Rules) []compare.Difference {
@@ -107,14 +106,14 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if owner == change.Service {
 		leader, follower = service, monolith
 	}
-	before, _, err := s.ask(nil, leader, x, span)
+	before, _, err := s.hear(leader, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
 	if !s.followed(capability, owner, time.Now()) {
 		return incomparable(Behind)
 	}
-	there, _, err := s.ask(nil, follower, x, span)
+	there, _, err := s.hear(follower, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -122,7 +121,7 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if owner == change.Service {
 		both = sides{there, before}
 	}
-	if bothFail(both) {
+	if bothFail(both.monolith.Status, both.service.Status) {
 		return incomparable(Failing)
 	}
 	if both.monolith.Status >= http.StatusInternalServerError {
@@ -133,7 +132,7 @@ func (s *Shadow) look(monolith, service *upstream.Backend, x *proxy.Exchange, sp
 	if verdict != Mismatch {
 		return finding{verdict: verdict, fleeting: by.ids == nil && stood(x, both, by)}
 	}
-	after, _, err := s.ask(nil, leader, x, span)
+	after, _, err := s.hear(leader, x, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
@@ -167,7 +166,7 @@ func (s *Shadow) overtaken(x *proxy.Exchange, leader *upstream.Backend, owner ch
 		if !s.pause(pause) {
 			break
 		}
-		later, _, err := s.ask(nil, leader, x, span)
+		later, _, err := s.hear(leader, x, span)
 		if err != nil {
 			break
 		}
@@ -188,7 +187,7 @@ func stood(x *proxy.Exchange, again sides, by terms) bool {
 	if x.Decision.Side == change.Service {
 		now = again.service
 	}
-	return len(differences(answerOf(x), now, by.noise)) == 0
+	return len(differences(answerOf(x).message(), now, by.noise)) == 0
 }
 
 // followed waits until everything written to the owner before a moment is on the
@@ -236,14 +235,14 @@ func (s *Shadow) judgeWrite(x *proxy.Exchange, span *trace.Span) finding {
 	}
 	f := finding{verdict: Match}
 	rows := s.marked(x.Route.Capability, &f.rows)
-	got, took, err := s.ask(nil, store, to, span)
+	got, took, err := s.hear(store, to, span)
 	if err != nil {
 		return incomparable(reasonOf(err))
 	}
-	both := sides{answerOf(x), got}
+	both := sides{answerOf(x).message(), got}
 	f.monolith, f.service, f.expected, f.actual = x.Took, took, both.monolith, both.service
 	switch found := s.terms(x, x.Status, Isolated).differences(both.monolith, both.service); {
-	case bothFail(both):
+	case bothFail(both.monolith.Status, both.service.Status):
 		return incomparable(Failing)
 	case len(found) == 0:
 	case otherState(both):

@@ -1,12 +1,10 @@
 package shadow
 
 import (
-	"bytes"
 	"errors"
 	"sync/atomic"
 	"time"
 
-	"stranglerfig/contract-tests/compare"
 	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
@@ -68,7 +66,7 @@ type mirrored struct {
 	x            *proxy.Exchange
 	direction    Direction
 	span         *trace.Span
-	got          compare.Message
+	got          answer
 	took, waited time.Duration // for its answer; until it was known that there is one, or none
 	err          error         // why there is none
 }
@@ -126,8 +124,8 @@ func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
 	}
 	m.span = x.Span.Part("mirror")
 	s.survive(func() { s.askOther(m, t) })
-	s.held.Add(int64(len(m.got.Body)))
-	if !m.looksAlike() {
+	s.held.Add(int64(len(m.got.body)))
+	if m.err == nil && !m.got.alike(answerOf(x)) {
 		s.reads.differ <- m // there is room for all of them
 		return
 	}
@@ -138,11 +136,6 @@ func (s *Shadow) askOne(x *proxy.Exchange, t *loop.Task) {
 		default:
 		}
 	}
-}
-
-// looksAlike reports whether there is hardly a difference to be found.
-func (m *mirrored) looksAlike() bool {
-	return m.err != nil || m.got.Status == m.x.Status && bytes.Equal(m.got.Body, m.x.AnswerBody)
 }
 
 const (
@@ -245,7 +238,7 @@ func (r *reads) endSpans() {
 }
 
 func (s *Shadow) doneRead(m *mirrored) {
-	s.held.Add(-int64(len(m.got.Body)))
+	s.held.Add(-int64(len(m.got.body)))
 	s.reads.open.Add(-1)
 	s.done(m.x)
 }

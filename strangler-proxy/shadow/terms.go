@@ -96,7 +96,7 @@ func (s *Shadow) addressed(x *proxy.Exchange) (*proxy.Exchange, bool) {
 	if err != nil {
 		return x, true // it is not for us to understand
 	}
-	q := contract.Request{Path: x.Path, Query: query, Header: x.Header, Body: x.Body}
+	q := contract.Request{Path: x.Path, Query: query, Header: x.Header.Map(), Body: x.Body}
 	ids := s.naming(x.Route.Capability, true)
 	for _, u := range uses {
 		ours, there := u.Asks(q)

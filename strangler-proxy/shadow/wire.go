@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"stranglerfig/contract-tests/compare"
 	"stranglerfig/strangler-proxy/http1"
 	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
@@ -46,7 +45,7 @@ func (w *wire) putAway() {
 // sendBare sends the exchange's request to a backend that speaks HTTP/1.1, and
 // returns its answer and how long that took. A read is sent once more where the
 // backend had closed the connection meanwhile.
-func (s *Shadow) sendBare(t *loop.Task, b *upstream.Backend, x *proxy.Exchange) (compare.Message, time.Duration, error) {
+func (s *Shadow) sendBare(t *loop.Task, b *upstream.Backend, x *proxy.Exchange) (answer, time.Duration, error) {
 	w := wires.Get().(*wire)
 	defer w.putAway()
 	w.request(x)
@@ -62,11 +61,11 @@ func (s *Shadow) sendBare(t *loop.Task, b *upstream.Backend, x *proxy.Exchange) 
 // answer.
 var errUnheard = errors.New("the backend closed the connection without an answer")
 
-func (s *Shadow) exchange(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, w *wire, fresh bool) (compare.Message, time.Duration, error) {
+func (s *Shadow) exchange(t *loop.Task, b *upstream.Backend, x *proxy.Exchange, w *wire, fresh bool) (answer, time.Duration, error) {
 	begun := time.Now()
 	c, err := b.AsideConn(s.ctx, upstream.Want{Task: t, Fresh: fresh, Sure: !route.Reads(x.Method)}, begun)
 	if err != nil {
-		return compare.Message{}, 0, err
+		return answer{}, 0, err
 	}
 	if c.On() == nil {
 		t.Leave()
@@ -96,12 +95,9 @@ func (w *wire) request(x *proxy.Exchange) {
 	}
 	b = append(b, " HTTP/1.1\r\n"...)
 	b = appendField(b, "Host", x.Host)
-	for name, values := range x.Header {
-		if ofConnection(name) || name == "Host" || name == "Content-Length" {
-			continue
-		}
-		for _, value := range values {
-			b = appendField(b, name, value)
+	for _, h := range x.Header.Lines() {
+		if !ofExchange(h.Name) {
+			b = appendField(b, h.Name, h.Value)
 		}
 	}
 	b = append(b, "X-Strangler-Shadow: 1\r\n"...)
@@ -117,12 +113,13 @@ func appendField(b []byte, name, value string) []byte {
 	return append(append(b, value...), "\r\n"...)
 }
 
-// ofConnection reports whether a field is about a connection alone, and not
-// mirrored.
-func ofConnection(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade", "Expect":
-		return true
+// ofExchange reports whether a field is about the connection alone, or said anew
+// by whoever mirrors.
+func ofExchange(name string) bool {
+	for _, own := range [...]string{"Connection", "Keep-Alive", "TE", "Transfer-Encoding", "Upgrade", "Expect", "Host", "Content-Length"} {
+		if http1.SameName(name, own) {
+			return true
+		}
 	}
 	return false
 }
@@ -135,31 +132,28 @@ func (w *wire) Return() {}
 
 // ask sends the request and reads the answer, of whose body at most so many
 // bytes are wanted.
-func (w *wire) ask(c *upstream.Conn, method string, most int64) (compare.Message, error) {
+func (w *wire) ask(c *upstream.Conn, method string, most int64) (answer, error) {
 	w.in, w.begin = w.in[:0], 0
 	n, err := c.Ask(w.out, w)
 	w.in = w.in[:len(w.in)+n]
 	if n == 0 && err != nil {
-		return compare.Message{}, whyUnheard(err)
+		return answer{}, whyUnheard(err)
 	}
 	for {
 		head, err := w.head(c)
 		if err != nil {
-			return compare.Message{}, err
+			return answer{}, err
 		}
 		if err := w.res.Parse(head, method, answerHeads); err != nil {
-			return compare.Message{}, err
+			return answer{}, err
 		}
 		if w.res.Status >= 200 {
 			break
 		}
 	}
-	header := http1.Header(w.res.Fields, func(i int) bool {
-		return w.res.Hop(i) || http1.SameName(w.res.Fields[i].Name, "Transfer-Encoding")
-	})
-	m := compare.Message{Status: w.res.Status, Header: header}
-	m.Body, err = w.body(c, most)
-	return m, err
+	got := answer{status: w.res.Status, header: proxy.ListHeaders(w.res.Fields, w.res.Hop)}
+	got.body, err = w.body(c, most)
+	return got, err
 }
 
 // whyUnheard says what became of a request to which no byte came back.

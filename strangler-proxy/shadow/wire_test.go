@@ -108,8 +108,8 @@ func readRequest(r *bufio.Reader) (string, error) {
 
 func TestAMirroredRequestIsWhatTheOwnerGotAndSaysThatItIsOne(t *testing.T) {
 	x := &proxy.Exchange{
-		Method: "GET", Path: "/a", Query: "b=1", Host: "shop.example", Status: 200, AnswerBody: []byte("yes"), Answer: http.Header{"Content-Length": {"3"}},
-		Header: http.Header{"Accept": {"text/plain"}, "X-Two": {"1", "2"}, "Connection": {"close"}, "Te": {"trailers"}, "Host": {"shop.example"}},
+		Method: "GET", Path: "/a", Query: "b=1", Host: "shop.example", Status: 200, AnswerBody: []byte("yes"), Answer: proxy.HeadersOf(http.Header{"Content-Length": {"3"}}),
+		Header: proxy.HeadersOf(http.Header{"Accept": {"text/plain"}, "X-Two": {"1", "2"}, "Connection": {"close"}, "Te": {"trailers"}, "Host": {"shop.example"}}),
 	}
 	count, heard := mirrored(t, x, 1<<10, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")
 	if count.Matched != 1 || len(heard) != 1 {
@@ -144,9 +144,9 @@ func TestAMirroredAnswerIsReadHoweverItIsFramed(t *testing.T) {
 		"nothing":                     {"", 0, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &proxy.Exchange{Method: "GET", Path: "/a", Host: "shop.example", Status: 200, AnswerBody: []byte("yes"), Answer: http.Header{"Content-Length": {"3"}}, Header: http.Header{}}
+			x := &proxy.Exchange{Method: "GET", Path: "/a", Host: "shop.example", Status: 200, AnswerBody: []byte("yes"), Answer: proxy.HeadersOf(http.Header{"Content-Length": {"3"}}), Header: proxy.HeadersOf(http.Header{})}
 			if !strings.Contains(row.answer, "200 OK\r\nContent-Length") {
-				x.Answer = http.Header{}
+				x.Answer = proxy.HeadersOf(http.Header{})
 			}
 			count, heard := mirrored(t, x, 1<<10, row.answer)
 			// A side that differs is asked again, and is in motion where it differs
@@ -159,7 +159,7 @@ func TestAMirroredAnswerIsReadHoweverItIsFramed(t *testing.T) {
 }
 
 func TestAMirroredReadIsSentOnceMoreWhereItWasNotHeard(t *testing.T) {
-	x := &proxy.Exchange{Method: "GET", Path: "/a", Host: "shop.example", Status: 200, AnswerBody: []byte("yes"), Answer: http.Header{"Content-Length": {"3"}}, Header: http.Header{}}
+	x := &proxy.Exchange{Method: "GET", Path: "/a", Host: "shop.example", Status: 200, AnswerBody: []byte("yes"), Answer: proxy.HeadersOf(http.Header{"Content-Length": {"3"}}), Header: proxy.HeadersOf(http.Header{})}
 	count, heard := mirrored(t, x, 1<<10, "", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")
 	if count.Matched != 1 || len(heard) != 2 {
 		t.Errorf("%+v, %q", count, heard)
