@@ -92,7 +92,7 @@ func (p *parser) canaryBy(where string, n *yaml.Node) string {
 }
 
 func (p *parser) routes(capability, where string, n *yaml.Node) []route.Route {
-	var all []route.Route
+	all := make([]route.Route, 0, len(meant(n).Content)/2)
 	p.pairs(where, n, func(key, v *yaml.Node) {
 		r, err := route.Parse(key.Value)
 		if err != nil {

@@ -62,7 +62,7 @@ func (p *parser) pairs(where string, n *yaml.Node, f func(key, value *yaml.Node)
 		p.problem(n.Line, fmt.Sprintf("%s: expected keys and values, found %s", where, describe(n)), "")
 		return
 	}
-	seen := map[string]int{}
+	seen := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if first, dup := seen[key.Value]; dup {

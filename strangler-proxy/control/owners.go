@@ -62,7 +62,7 @@ func (c *Control) admit(ctx context.Context, cfg *config.Config) {
 		return
 	}
 	c.mu.Lock()
-	a := admitting{before: maps.Clone(c.actual), actual: map[string]route.Owner{}, why: map[string]string{}, admitted: map[string][]api.Finding{}}
+	a := admitting{before: maps.Clone(c.actual), actual: make(map[string]route.Owner, len(c.actual)), why: map[string]string{}, admitted: map[string][]api.Finding{}}
 	c.mu.Unlock()
 	var pace pace
 	for _, p := range open {

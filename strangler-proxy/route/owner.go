@@ -41,9 +41,9 @@ const AcceptedOwners = "monolith, shadow [N%], canary N%, service"
 // ParseOwner reads an owner word.
 func ParseOwner(text string) (Owner, error) {
 	fields := strings.Fields(text)
-	bad := fmt.Errorf("%q is not an owner: accepted are %s", text, AcceptedOwners)
+	bad := func() error { return fmt.Errorf("%q is not an owner: accepted are %s", text, AcceptedOwners) }
 	if len(fields) == 0 || len(fields) > 2 {
-		return Owner{}, bad
+		return Owner{}, bad()
 	}
 	for i, name := range stages {
 		if fields[0] != name {
@@ -58,11 +58,11 @@ func ParseOwner(text string) (Owner, error) {
 			}
 			o.Share = share
 		case len(fields) == 2, o.Stage == Canary:
-			return Owner{}, bad
+			return Owner{}, bad()
 		}
 		return o, nil
 	}
-	return Owner{}, bad
+	return Owner{}, bad()
 }
 
 func (o Owner) String() string {

@@ -70,10 +70,11 @@ func bare(path string) string {
 
 // segments brings a pattern into the form that the table is keyed by.
 func (p Profile) segments(all []segment) []segment {
-	out := slices.Clone(all)
-	for i, s := range out {
-		if s.kind == literal && p.folds() {
-			out[i].text = strings.ToLower(s.text)
+	out := all
+	if p.folds() {
+		out = slices.Clone(all)
+		for i := range out {
+			out[i].text = strings.ToLower(out[i].text)
 		}
 	}
 	if last := len(out) - 1; p.TrailingSlash == Same && last > 0 && out[last] == (segment{kind: literal}) {

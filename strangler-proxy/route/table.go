@@ -102,9 +102,9 @@ func parsePattern(path string) ([]segment, error) {
 	if len(path) > MaxPath {
 		return nil, fmt.Errorf("the path is longer than %d bytes, which no request is", MaxPath)
 	}
-	var all []segment
 	names := map[string]bool{}
 	parts := strings.Split(path[1:], "/")
+	all := make([]segment, 0, len(parts))
 	for i, part := range parts {
 		last := i == len(parts)-1
 		switch {
@@ -217,18 +217,23 @@ func CompileAside(routes []Route, profile Profile, pause func()) (*Table, []Prob
 }
 
 // WithOwners returns the same table with other owners: those that owner names,
-// by a route's ID. That costs a small part of compiling it.
+// by a route's ID. That costs a small part of compiling it, and next to nothing
+// where they are the owners that it has.
 func (t *Table) WithOwners(owner func(id string) Owner) *Table {
-	made := *t
-	made.routes = slices.Clone(t.routes)
-	for i := range made.routes {
-		r := &made.routes[i]
-		if is := owner(r.ID); is != r.Owner {
-			r.Owner = is
-			r.sayOwner()
+	made := t
+	for i := range t.routes {
+		is := owner(t.routes[i].ID)
+		if is == t.routes[i].Owner {
+			continue
 		}
+		if made == t {
+			made = new(*t)
+			made.routes = slices.Clone(t.routes)
+		}
+		made.routes[i].Owner = is
+		made.routes[i].sayOwner()
 	}
-	return &made
+	return made
 }
 
 // Place is where a route that was looked up stands among those of its table,
