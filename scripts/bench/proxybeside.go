@@ -142,3 +142,31 @@ func served(ctx context.Context, backend *server) (float64, error) {
 	}
 	return strconv.ParseFloat(string(text), 64)
 }
+
+// others ask the service as much as the mirror does, without the proxy: what that
+// alone costs the clients of a machine that all of them share.
+type others struct {
+	contest *contest
+	count   mirrorCount
+}
+
+// beside asks beside a round, and returns which share of its requests that was.
+func (o others) beside(ctx context.Context, s *server) (map[string]float64, error) {
+	l := o.contest.load
+	l.Addr, l.Pid = o.count.service.addr, s.process.Pid()
+	l.Connections, l.Warmup = 4, 0
+	l.Rate, l.Requests = l.Rate*mirroredShare/100, l.Requests*mirroredShare/100
+	p, err := startStep(context.WithoutCancel(ctx), step{Do: "load", Load: &l}) // ends by itself
+	if err != nil {
+		return nil, err
+	}
+	found, err := o.count.beside(ctx, s)
+	asked, _, failed := p.wait()
+	if err := errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	if asked.Load.Problem != "" || len(asked.Load.Errors) > 0 {
+		return nil, fmt.Errorf("asking the service: %s; %s", asked.Load.Problem, failures(asked.Load.Errors))
+	}
+	return found, nil
+}

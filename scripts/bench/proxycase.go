@@ -181,8 +181,9 @@ func routesCase(w *caseWorld) (*contest, error) {
 	return c, nil
 }
 
-// mirrorCase holds our proxy that mirrors against the same that does not. All
-// requests are for routes that are mirrored.
+// mirrorCase holds our proxy that mirrors against the same that does not, by
+// itself and while others ask the service as much. All requests are for routes
+// that are mirrored.
 func mirrorCase(w *caseWorld) (*contest, error) {
 	l := w.complete(load{Requests: w.requests, Answer: smallAnswer, Routes: min(w.routes, routesPerCapability)})
 	backend, err := w.backend(l.Answer)
@@ -196,13 +197,15 @@ func mirrorCase(w *caseWorld) (*contest, error) {
 	s := setting{backend: backend.addr, service: service.addr, routes: w.routes}
 	mirrored := s
 	mirrored.mirrored = true
-	return &contest{
+	c := &contest{
 		about: about(l) + fmt.Sprintf(", rounds of %s", w.paced), load: l, paced: w.paced, metrics: append(loadMetrics[:len(loadMetrics):len(loadMetrics)], mirroredFor),
-		contenders: []*contender{
-			{name: "mirror " + mirroredShare, start: w.starter(peer{ours, startOurs}, mirrored), beside: mirrorCount{service, backend}.beside},
-			{name: "mirror off", start: w.starter(peer{ours, startOurs}, s)},
-		},
-	}, nil
+	}
+	c.contenders = []*contender{
+		{name: fmt.Sprintf("mirror %d%%", mirroredShare), start: w.starter(peer{ours, startOurs}, mirrored), beside: mirrorCount{service, backend}.beside},
+		{name: "mirror off", start: w.starter(peer{ours, startOurs}, s)},
+		{name: "asked by others", start: w.starter(peer{ours, startOurs}, s), beside: others{c, mirrorCount{service, backend}}.beside},
+	}
+	return c, nil
 }
 
 // reloadCase holds our proxy whose file is saved again and again against the

@@ -24,7 +24,7 @@ type setting struct {
 
 const (
 	routesPerCapability = 100
-	mirroredShare       = "10%"
+	mirroredShare       = 10 // percent
 	adminToken          = "bench"
 )
 
@@ -57,7 +57,7 @@ func (s setting) config(generation int) string {
 		}
 		owner := "monolith"
 		if s.mirrored && of == 0 {
-			owner = "shadow " + mirroredShare
+			owner = fmt.Sprintf("shadow %d%%", mirroredShare)
 		}
 		fmt.Fprintf(&b, "      GET /c%d/r%d/{id}: %s\n", of, route%routesPerCapability, owner)
 	}
