@@ -302,8 +302,10 @@ type Database interface {
 	// Kind and Row are not set.
 	Touched(ctx context.Context, since Position, limit int) ([]Change, bool, error)
 	// Prove stores rows of a table in a transaction that is rolled back, and
-	// returns the first refusal.
-	Prove(ctx context.Context, table int, rows []Row) error
+	// returns how many they were, or the first refusal. Those that somebody is at
+	// work on may be left out, but not all of them: the side may be the one that
+	// leads, and its writers are not to wait or be turned away.
+	Prove(ctx context.Context, table int, rows []Row) (int, error)
 	// Repair puts or deletes keys the way an applier would, so that they are not
 	// captured, all in one transaction.
 	Repair(ctx context.Context, changes ...Change) error

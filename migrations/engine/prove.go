@@ -38,10 +38,11 @@ func (m *move) proveInverse(ctx context.Context, owner change.Side) (int64, erro
 				return proven, fmt.Errorf("the mapping of %s is not inverted on real rows: %w", t.From, err)
 			}
 		}
-		if err := m.db(change.Monolith).Prove(ctx, i, back); err != nil {
+		n, err := m.db(change.Monolith).Prove(ctx, i, back)
+		if err != nil {
 			return proven, fmt.Errorf("the monolith would refuse rows of %s on the way back: %w", t.From, err)
 		}
-		proven += int64(len(rows))
+		proven += int64(n)
 	}
 	return proven, nil
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -273,23 +272,6 @@ func quoteAll(names []string, prefix string) []string {
 		quoted[i] = prefix + quote(name)
 	}
 	return quoted
-}
-
-// errProven rolls a proof back.
-var errProven = errors.New("proven")
-
-// Prove stores rows in a transaction that is rolled back.
-func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) error {
-	err := db.write(ctx, func(w *writing) error {
-		if err := w.put(ctx, table, rows); err != nil {
-			return fmt.Errorf("store in %s: %w", db.tables[table].Name, err)
-		}
-		return errProven
-	})
-	if errors.Is(err, errProven) {
-		return nil
-	}
-	return err
 }
 
 // Repair puts or deletes keys as the applier would.

@@ -304,15 +304,16 @@ func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]chang
 	if err != nil {
 		return nil, err
 	}
-	return lookup(ctx, db.pool, l, keys)
+	return lookup(ctx, db.pool, l, keys, "")
 }
 
-// lookup returns the row of each key, nil where there is none.
-func lookup(ctx context.Context, q querier, l *layout, keys []change.Key) ([]change.Row, error) {
+// lookup returns the row of each key, nil where there is none, by a query that ends
+// as it is told.
+func lookup(ctx context.Context, q querier, l *layout, keys []change.Key, end string) ([]change.Row, error) {
 	rows := make([]change.Row, len(keys))
-	numbered, err := q.Query(ctx, fmt.Sprintf("SELECT %s, n.number FROM %s JOIN ROWS FROM (%s) WITH ORDINALITY AS n(%s, number) ON %s",
+	numbered, err := q.Query(ctx, fmt.Sprintf("SELECT %s, n.number FROM %s JOIN ROWS FROM (%s) WITH ORDINALITY AS n(%s, number) ON %s %s",
 		strings.Join(columnNames(l.table, "t."), ", "), relation(l.table.Name)+" AS t", l.arrays(l.table.Key), strings.Join(l.names(l.table.Key, ""), ", "),
-		joined(keyNames(l.table, "t."), keyNames(l.table, "n."))), append([]any{asText}, l.keyArrays(keys)...)...)
+		joined(keyNames(l.table, "t."), keyNames(l.table, "n.")), end), append([]any{asText}, l.keyArrays(keys)...)...)
 	if err != nil {
 		return nil, explain(err)
 	}

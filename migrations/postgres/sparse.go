@@ -156,7 +156,7 @@ func (w *writing) filled(ctx context.Context, table int, changes []change.Change
 	for i, c := range changes {
 		keys[i] = c.Key
 	}
-	found, err := lookup(ctx, w.tx, l, keys)
+	found, err := lookup(ctx, w.tx, l, keys, "")
 	if err != nil {
 		return nil, err
 	}

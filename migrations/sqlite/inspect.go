@@ -59,7 +59,7 @@ func (db *DB) Touched(ctx context.Context, since change.Position, limit int) ([]
 var errProven = errors.New("proven")
 
 // Prove stores rows in a transaction that is rolled back.
-func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) error {
+func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) (int, error) {
 	err := db.transact(ctx, busyWait, func(tx *sql.Tx) error {
 		err := db.asApplier(ctx, tx, func() error {
 			for _, row := range rows {
@@ -76,9 +76,9 @@ func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) error {
 		return errProven
 	})
 	if errors.Is(err, errProven) {
-		return nil
+		return len(rows), nil
 	}
-	return unprepared(err)
+	return 0, unprepared(err)
 }
 
 // Repair puts or deletes keys as the applier would.

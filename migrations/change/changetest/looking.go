@@ -62,10 +62,15 @@ var looking = []promise{
 		b.seed(2)
 		b.leading()
 		unchanged, head := b.unchanged(), b.head()
-		b.must(b.db.Prove(b.ctx, items, []change.Row{item(10, "seed-1", 5), item(77, "new", 1)}))
+		if n, err := b.db.Prove(b.ctx, items, []change.Row{item(10, "seed-1", 5), item(77, "new", 1)}); err != nil || n != 2 {
+			b.Errorf("proving two rows: %d, %v", n, err)
+		}
+		if n, err := b.db.Prove(b.ctx, items, nil); err != nil || n != 0 {
+			b.Errorf("proving none: %d, %v", n, err)
+		}
 		bad := item(78, "bad", 1)
 		bad[2] = mapping.Null()
-		if err := b.db.Prove(b.ctx, items, []change.Row{item(79, "fine", 1), bad}); err == nil || !strings.Contains(err.Error(), "78") {
+		if _, err := b.db.Prove(b.ctx, items, []change.Row{item(79, "fine", 1), bad}); err == nil || !strings.Contains(err.Error(), "78") {
 			b.Errorf("a row that the database refuses: %v", err)
 		}
 		unchanged("proving changed rows")
@@ -75,7 +80,8 @@ var looking = []promise{
 	}},
 	{"prove and repair work behind a fence", func(b *bench) {
 		b.following()
-		b.must(b.db.Prove(b.ctx, items, []change.Row{item(1, "a", 1)}))
+		_, err := b.db.Prove(b.ctx, items, []change.Row{item(1, "a", 1)})
+		b.must(err)
 		b.must(b.db.Repair(b.ctx, putItem(1, "a", 1)))
 		b.must(b.db.Repair(b.ctx, putItem(1, "b", 2)))
 		want := state{}

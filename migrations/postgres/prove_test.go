@@ -1,0 +1,117 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"stranglerfig/migrations/change"
+	"stranglerfig/migrations/change/changetest"
+)
+
+// items is the index of the table in which rows are proven here.
+const items = 0
+
+// scanned returns all rows of items.
+func (s *side) scanned() []change.Row {
+	s.Helper()
+	rows, err := s.db.Scan(s.Context(), items, nil, 1000)
+	must(s.T, err)
+	return rows
+}
+
+// TestAProofLeavesOutWhatAWriterHasLocked and waits neither for him nor has him
+// wait. Where there is nothing else, it waits until there is.
+func TestAProofLeavesOutWhatAWriterHasLocked(t *testing.T) {
+	s := fresh(t, canonical, changetest.Tables()...)
+	exec(t, s.app, "INSERT INTO items (code, qty) SELECT 'c' || n, n FROM generate_series(1, 5) AS n")
+	must(t, s.db.Prepare(t.Context(), change.Leading))
+	rows := s.scanned()
+	writer, err := s.app.BeginTx(t.Context(), nil)
+	must(t, err)
+	defer writer.Rollback()
+	_, err = writer.Exec("UPDATE items SET qty = 0 WHERE code = 'c4'")
+	must(t, err)
+	if n, err := s.db.Prove(t.Context(), items, rows); n != 4 || err != nil {
+		t.Errorf("of 5 rows, one of which is being written to, %d are proven: %v", n, err)
+	}
+	alone := slices.DeleteFunc(rows, func(row change.Row) bool { return row[1].String() != "c4" })
+	if len(alone) != 1 {
+		t.Fatalf("%v", rows)
+	}
+	proven := make(chan error, 1)
+	go func() {
+		n, err := s.db.Prove(t.Context(), items, alone)
+		if n != 1 {
+			err = errors.Join(err, errors.New("it is not proven"))
+		}
+		proven <- err
+	}()
+	_, err = writer.Exec("UPDATE items SET qty = 0 WHERE code = 'c1'")
+	must(t, err)
+	select {
+	case err := <-proven:
+		t.Errorf("a row that is being written to is proven: %v", err)
+	default:
+	}
+	must(t, writer.Commit())
+	must(t, <-proven)
+	if sum := s.number("SELECT sum(qty) FROM items"); sum != 10 {
+		t.Errorf("the sum is %d", sum)
+	}
+}
+
+// TestProvingTurnsNoWriterAway of those who take the same rows in another order.
+func TestProvingTurnsNoWriterAway(t *testing.T) {
+	s := fresh(t, canonical, changetest.Tables()...)
+	const rows = 50
+	exec(t, s.app, "INSERT INTO items (code, qty) SELECT 'c' || n, 0 FROM generate_series(1, 50) AS n")
+	must(t, s.db.Prepare(t.Context(), change.Leading))
+	ctx, stop := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	defer func() { stop(); writers.Wait() }()
+	var done atomic.Int64
+	for n := range 4 {
+		writers.Go(func() {
+			conn, err := pgx.Connect(ctx, s.dsn)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close(context.Background())
+			for ctx.Err() == nil {
+				err := pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error {
+					for id := rows - n; id > 0; id -= 4 { // rows of his own, from the last one on
+						if _, err := tx.Exec(context.Background(), "UPDATE items SET qty = qty + 1 WHERE code = 'c' || $1::int", id); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				var refusal *pgconn.PgError
+				if errors.As(err, &refusal) {
+					t.Errorf("a writer was turned away: %v: %s", err, refusal.Detail)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	all := s.scanned()
+	for range 100 {
+		if n, err := s.db.Prove(t.Context(), items, all); n == 0 || err != nil {
+			t.Fatalf("%d rows are proven: %v", n, err)
+		}
+	}
+	for before := done.Load(); done.Load() < before+8 && !t.Failed(); {
+		if n, err := s.db.Prove(t.Context(), items, all); n == 0 || err != nil {
+			t.Fatalf("%d rows are proven: %v", n, err)
+		}
+	}
+}
