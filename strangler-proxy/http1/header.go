@@ -2,11 +2,15 @@ package http1
 
 import "net/textproto"
 
-// Header makes a map of fields by their canonical names, as net/http has it.
-func Header(fields []Field) map[string][]string {
+// Header makes a map of fields by their canonical names, as net/http has it,
+// without those that are skipped.
+func Header(fields []Field, skip func(i int) bool) map[string][]string {
 	h := make(map[string][]string, len(fields))
 	values := make([]string, len(fields)) // one piece of memory for all
 	for i := range fields {
+		if skip(i) {
+			continue
+		}
 		name := textproto.CanonicalMIMEHeaderKey(fields[i].Name)
 		if have, more := h[name]; more {
 			h[name] = append(have, fields[i].Value)

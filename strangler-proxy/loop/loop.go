@@ -334,7 +334,7 @@ func (l *Loop) resume(t *Task, woken error) {
 	case t.left:
 		l.tasks.Add(-1)
 		go t.routine.next()
-	case t.routine.task == nil: // it has ended
+	case t.routine.waits():
 		l.tasks.Add(-1)
 		l.rest(t.routine)
 	}

@@ -41,6 +41,9 @@ func (r *routine) run(yield func(struct{}) bool) {
 	}
 }
 
+// waits reports whether the task that it ran has ended.
+func (r *routine) waits() bool { return r.task == nil }
+
 // rest keeps one whose task has ended, or ends it where enough are kept.
 func (l *Loop) rest(r *routine) {
 	if len(l.rested) < keptRoutines {

@@ -72,7 +72,7 @@ func (c *conn) cross() {
 // outgoing makes the request that is sent over net/http.
 func (c *conn) outgoing(ctx context.Context, body *inlet, early *interims) *http.Request {
 	f := &c.flight
-	h := ListHeaders(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) }).Map()
+	h := http.Header(http1.Header(c.req.Fields, func(i int) bool { return c.req.Hop(i) || c.req.Framing(i) }))
 	h.Del("Host")
 	c.proxy.o.Forwarding.set(h, f)
 	if c.req.Trailers {

@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
 
+	"stranglerfig/migrations/change"
 	"stranglerfig/strangler-proxy/loop"
 	"stranglerfig/strangler-proxy/proxy"
 	"stranglerfig/strangler-proxy/route"
@@ -372,6 +376,35 @@ func TestObserversGetTheWholeExchange(t *testing.T) {
 	if x.Truncated || string(x.Body) != "a body" || string(x.AnswerBody) != "made" || x.Status != http.StatusCreated || x.Answer.Get("X-Answered-By") != "service" ||
 		x.Method != "POST" || x.Path != "/invoices" || x.Query != "x=1" || x.Header.Get("X-Of-Client") != "1" || x.Route.ID != "POST /invoices" || x.Decision.Side != "service" {
 		t.Errorf("%+v", x)
+	}
+}
+
+// TestObserversSeeTheHeaderThatTheOwnerIsTold whichever way a request is read: a
+// tester's token and what a client only claims are in neither.
+func TestObserversSeeTheHeaderThatTheOwnerIsTold(t *testing.T) {
+	w, heard := listening(t)
+	w.snapshot.OverrideKey = overrideKey
+	w.obey("GET /invoices=service")
+	told := make(chan http.Header, 1)
+	w.service.answers(func(_ http.ResponseWriter, r *http.Request) { told <- r.Header.Clone() })
+	newer := &http.Transport{Protocols: new(http.Protocols)}
+	newer.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(newer.CloseIdleConnections)
+	for name, transport := range map[string]http.RoundTripper{"HTTP/1.1": w.client.Transport, "HTTP/2.0": newer} {
+		w.client.Transport = transport
+		r := w.request("GET", "/invoices", "", "X-Of-Client", "1", "X-Forwarded-For", "6.6.6.6", "X_Request_Id", "claimed",
+			"Cookie", "session=1; "+proxy.OverrideCookie+"="+token(change.Service, "billing", time.Now()))
+		r.Header["x-oF-cLient"] = []string{"2"}
+		if got := w.do(r); got.err != nil || got.Proto != name || got.by() != "service" {
+			t.Fatalf("%s: %+v", name, got)
+		}
+		want, got := <-told, (<-heard).Header.Map().Clone()
+		got.Del("Host") // which net/http has elsewhere
+		slices.Sort(want["X-Of-Client"])
+		slices.Sort(got["X-Of-Client"])
+		if diff := cmp.Diff(want, got); diff != "" || want.Get("Cookie") != "session=1" || want.Get("X-Forwarded-For") == "" || len(want["X-Of-Client"]) != 2 {
+			t.Errorf("%s: the owner is told (-), and observers see (+):\n%s", name, diff)
+		}
 	}
 }
 

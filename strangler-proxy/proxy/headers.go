@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"iter"
 	"net/http"
 	"sync"
 
@@ -19,7 +20,7 @@ type Headers struct {
 // HeadersOf makes them of a map, which becomes theirs.
 func HeadersOf(h http.Header) *Headers {
 	made := &Headers{byKey: h}
-	made.once.Do(func() {})
+	made.once.Do(func() {}) // so that Map makes none
 	return made
 }
 
@@ -34,14 +35,17 @@ func ListHeaders(fields []http1.Field, skip func(i int) bool) *Headers {
 	return h
 }
 
-// Map returns them by their canonical names. Nobody may change it.
+// Map returns them by their canonical names, nil where there are none. Nobody may
+// change it.
 func (h *Headers) Map() http.Header {
 	if h == nil {
 		return nil
 	}
-	h.once.Do(func() { h.byKey = http1.Header(h.lines) })
+	h.once.Do(func() { h.byKey = http1.Header(h.lines, none) })
 	return h.byKey
 }
+
+func none(int) bool { return false }
 
 // Get returns the first value of a name, as [http.Header.Get] does.
 func (h *Headers) Get(name string) string {
@@ -56,19 +60,32 @@ func (h *Headers) Get(name string) string {
 	return ""
 }
 
-// Lines returns them as they came, or else in no order. Nobody may change them.
-func (h *Headers) Lines() []http1.Field {
-	switch {
-	case h == nil:
-		return nil
-	case h.lines != nil:
-		return h.lines
+// Lines returns them as they came; false where they came as a map. Nobody may change
+// them.
+func (h *Headers) Lines() ([]http1.Field, bool) {
+	if h == nil {
+		return nil, true
 	}
-	var lines []http1.Field
-	for name, values := range h.Map() {
-		for _, value := range values {
-			lines = append(lines, http1.Field{Name: name, Value: value})
+	return h.lines, h.lines != nil
+}
+
+// All returns each name with each of its values, as they came, or else in no order.
+func (h *Headers) All() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		if lines, listed := h.Lines(); listed {
+			for i := range lines {
+				if !yield(lines[i].Name, lines[i].Value) {
+					return
+				}
+			}
+			return
+		}
+		for name, values := range h.byKey {
+			for _, value := range values {
+				if !yield(name, value) {
+					return
+				}
+			}
 		}
 	}
-	return lines
 }

@@ -42,6 +42,9 @@ func TestATableWithOtherOwnersAnswersAlikeAndLeavesTheOtherAlone(t *testing.T) {
 			t.Errorf("%s: owned by %v, and in the other table by %v", row.id, now.Owner, before.Owner)
 		}
 	}
+	if again := obeyed.WithOwners(func(id string) route.Owner { return owners[id] }); again != obeyed {
+		t.Error("a table was copied although its owners are the same")
+	}
 	read, _ := obeyed.Lookup(route.Request{Method: "GET", Path: "/a/1"})
 	d := route.Decide(read, "GET", route.Client{}, route.Capability{})
 	if d.Side != change.Monolith || d.Reason != `route "GET /a/{id}" is owned by the monolith` {

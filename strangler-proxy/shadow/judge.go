@@ -43,6 +43,7 @@ func (s *Shadow) compare(m *mirrored) (f finding, settled bool) {
 		return incomparable(Failing), true
 	}
 	by := s.terms(x, monolith.status, Forward)
+	// Equal answers may still contradict what is known of identifiers.
 	if by.ids != nil || !monolith.same(service) {
 		f.verdict, _ = by.differ(sides{monolith.message(), service.message()}, false)
 	}

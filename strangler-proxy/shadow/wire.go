@@ -16,9 +16,8 @@ import (
 	"stranglerfig/strangler-proxy/upstream"
 )
 
-// A mirrored request costs what a client's does, and that is a tenth more for
-// every tenth that is mirrored. Where HTTP/1.1 is spoken it is sent like one:
-// over net/http it would cost four times as much.
+// Every mirrored request is one more that is sent. Where HTTP/1.1 is spoken it is
+// sent as a client's is: over net/http it would cost several times as much.
 
 // answerHeads bounds the head of an answer.
 var answerHeads = http1.Limits{Head: 256 << 10, Fields: 1024}
@@ -95,9 +94,9 @@ func (w *wire) request(x *proxy.Exchange) {
 	}
 	b = append(b, " HTTP/1.1\r\n"...)
 	b = appendField(b, "Host", x.Host)
-	for _, h := range x.Header.Lines() {
-		if !ofExchange(h.Name) {
-			b = appendField(b, h.Name, h.Value)
+	for name, value := range x.Header.All() {
+		if !ofExchange(name) {
+			b = appendField(b, name, value)
 		}
 	}
 	b = append(b, "X-Strangler-Shadow: 1\r\n"...)
