@@ -15,6 +15,41 @@ import (
 	"stranglerfig/migrations/change/changetest"
 )
 
+// busy has writers run one transaction after the other, none of which may be turned
+// away but by the fence, until they are stopped or the test ends. It returns how
+// many were done.
+func (s *side) busy(writers int, write func(ctx context.Context, tx pgx.Tx, n int) error) (done *atomic.Int64, stop func()) {
+	s.Helper()
+	done = new(atomic.Int64)
+	ctx := context.WithoutCancel(s.Context()) // what is begun is ended
+	var stopped atomic.Bool
+	var all sync.WaitGroup
+	for n := range writers {
+		conn, err := pgx.Connect(ctx, s.dsn)
+		must(s.T, err)
+		all.Go(func() {
+			defer conn.Close(ctx)
+			for !stopped.Load() {
+				err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return write(ctx, tx, n) })
+				var refusal *pgconn.PgError
+				switch {
+				case err == nil:
+					done.Add(1)
+				case !errors.As(err, &refusal):
+					s.Error(err)
+					return
+				case refusal.Code != "25006":
+					s.Errorf("a writer was turned away: %v: %s", err, refusal.Detail)
+					return
+				}
+			}
+		})
+	}
+	stop = func() { stopped.Store(true); all.Wait() }
+	s.Cleanup(stop)
+	return done, stop
+}
+
 // TestWritersWhoNeverCeaseAndTakeTablesInAnotherOrderHoldNothingUp prepares,
 // fences, opens again and removes while some writers queue for one row, so that
 // there is always one that has the second table and waits for the first. None of
@@ -23,43 +58,18 @@ func TestWritersWhoNeverCeaseAndTakeTablesInAnotherOrderHoldNothingUp(t *testing
 	s := fresh(t, canonical, changetest.Tables()...)
 	exec(t, s.app, "INSERT INTO items (code, qty) VALUES ('hot', 0)")
 	exec(t, s.app, "INSERT INTO tags (item, name) SELECT n, 'cold' FROM generate_series(1, 4) AS n")
-	ctx, stop := context.WithCancel(context.Background())
-	var writers sync.WaitGroup
-	defer func() { stop(); writers.Wait() }()
-	var done atomic.Int64
-	for n := range 4 {
-		writers.Go(func() {
-			conn, err := pgx.Connect(ctx, s.dsn)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer conn.Close(context.Background())
-			for ctx.Err() == nil {
-				err := pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error {
-					if _, err := tx.Exec(context.Background(), "UPDATE tags SET weight = 1 WHERE item = $1", n+1); err != nil {
-						return err
-					}
-					_, err := tx.Exec(context.Background(), "UPDATE items SET qty = qty + 1 WHERE code = 'hot'")
-					return err
-				})
-				var refusal *pgconn.PgError
-				if err != nil && !(errors.As(err, &refusal) && refusal.Code == "25006") {
-					t.Errorf("a writer was turned away: %v", err)
-					return
-				}
-				if err == nil {
-					done.Add(1)
-				}
-			}
-		})
-	}
-	must(t, s.db.Prepare(ctx, change.Leading))
-	must(t, s.db.Fence(ctx, change.Fence{Epoch: 1, Marker: "m", Wait: 20 * time.Second}))
-	must(t, s.db.Unfence(ctx, 1))
-	must(t, s.db.Unprepare(ctx, false))
+	done, stop := s.busy(4, func(ctx context.Context, tx pgx.Tx, n int) error {
+		if _, err := tx.Exec(ctx, "UPDATE tags SET weight = 1 WHERE item = $1", n+1); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE items SET qty = qty + 1 WHERE code = 'hot'")
+		return err
+	})
+	must(t, s.db.Prepare(t.Context(), change.Leading))
+	must(t, s.db.Fence(t.Context(), change.Fence{Epoch: 1, Marker: "m", Wait: 20 * time.Second}))
+	must(t, s.db.Unfence(t.Context(), 1))
+	must(t, s.db.Unprepare(t.Context(), false))
 	stop()
-	writers.Wait()
 	if stored := s.number("SELECT qty FROM items WHERE code = 'hot'"); stored != done.Load() || stored == 0 {
 		t.Errorf("%d writes are stored, %d were acknowledged", stored, done.Load())
 	}

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"stranglerfig/migrations/change"
 	"stranglerfig/migrations/change/changetest"
@@ -73,36 +70,14 @@ func TestProvingTurnsNoWriterAway(t *testing.T) {
 	const rows = 50
 	exec(t, s.app, "INSERT INTO items (code, qty) SELECT 'c' || n, 0 FROM generate_series(1, 50) AS n")
 	must(t, s.db.Prepare(t.Context(), change.Leading))
-	ctx, stop := context.WithCancel(context.Background())
-	var writers sync.WaitGroup
-	defer func() { stop(); writers.Wait() }()
-	var done atomic.Int64
-	for n := range 4 {
-		writers.Go(func() {
-			conn, err := pgx.Connect(ctx, s.dsn)
-			if err != nil {
-				t.Error(err)
-				return
+	done, _ := s.busy(4, func(ctx context.Context, tx pgx.Tx, n int) error {
+		for id := rows - n; id > 0; id -= 4 { // rows of his own, from the last one on
+			if _, err := tx.Exec(ctx, "UPDATE items SET qty = qty + 1 WHERE code = 'c' || $1::int", id); err != nil {
+				return err
 			}
-			defer conn.Close(context.Background())
-			for ctx.Err() == nil {
-				err := pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error {
-					for id := rows - n; id > 0; id -= 4 { // rows of his own, from the last one on
-						if _, err := tx.Exec(context.Background(), "UPDATE items SET qty = qty + 1 WHERE code = 'c' || $1::int", id); err != nil {
-							return err
-						}
-					}
-					return nil
-				})
-				var refusal *pgconn.PgError
-				if errors.As(err, &refusal) {
-					t.Errorf("a writer was turned away: %v: %s", err, refusal.Detail)
-					return
-				}
-				done.Add(1)
-			}
-		})
-	}
+		}
+		return nil
+	})
 	all := s.scanned()
 	for range 100 {
 		if n, err := s.db.Prove(t.Context(), items, all); n == 0 || err != nil {
