@@ -304,7 +304,8 @@ type Database interface {
 	// Prove stores rows of a table in a transaction that is rolled back, and
 	// returns how many they were, or the first refusal. Those that somebody is at
 	// work on may be left out, but not all of them: the side may be the one that
-	// leads, and its writers are not to wait or be turned away.
+	// leads, and its writers are not to wait or be turned away. Returns
+	// ErrFenceTimeout where all of them stay locked.
 	Prove(ctx context.Context, table int, rows []Row) (int, error)
 	// Repair puts or deletes keys the way an applier would, so that they are not
 	// captured, all in one transaction.

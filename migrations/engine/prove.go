@@ -39,7 +39,10 @@ func (m *move) proveInverse(ctx context.Context, owner change.Side) (int64, erro
 			}
 		}
 		n, err := m.db(change.Monolith).Prove(ctx, i, back)
-		if err != nil {
+		switch {
+		case errors.Is(err, change.ErrFenceTimeout):
+			return proven, fmt.Errorf("prove the inverse on rows of %s: %w; try again when less is written", t.From, err)
+		case err != nil:
 			return proven, fmt.Errorf("the monolith would refuse rows of %s on the way back: %w", t.From, err)
 		}
 		proven += int64(n)

@@ -26,17 +26,22 @@ func (db *DB) Prove(ctx context.Context, table int, rows []change.Row) (int, err
 	if err != nil || len(rows) == 0 {
 		return 0, explain(err)
 	}
-	for deadline := time.Now().Add(lockWait); ; {
-		n, err := db.prove(ctx, table, rows, untilCheck)
-		if busy := code(err) == lockTimeout || code(err) == queryCanceled || err == nil && n == 0; !busy || ctx.Err() != nil {
-			return n, err
-		}
-		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("others have been at work on all of the %d rows to be proven for %s: try again when less is written (%w)", len(rows), lockWait, errors.Join(change.ErrFenceTimeout, err))
+	bounded, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	for {
+		n, err := db.prove(bounded, table, rows, untilCheck)
+		busy := err == nil && n == 0 || code(err) == lockTimeout || code(err) == queryCanceled
+		switch {
+		case err == nil && n > 0:
+			return n, nil
+		case errors.Is(bounded.Err(), context.DeadlineExceeded):
+			return 0, fmt.Errorf("%w%s: none of %d rows can be proven", change.ErrFenceTimeout, db.holders(ctx), len(rows))
+		case !busy || ctx.Err() != nil:
+			return 0, err
 		}
 		select {
 		case <-time.After(provePause):
-		case <-ctx.Done():
+		case <-bounded.Done():
 		}
 	}
 }

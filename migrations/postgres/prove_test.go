@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -41,6 +43,11 @@ func TestAProofLeavesOutWhatAWriterHasLocked(t *testing.T) {
 	alone := slices.DeleteFunc(rows, func(row change.Row) bool { return row[1].String() != "c4" })
 	if len(alone) != 1 {
 		t.Fatalf("%v", rows)
+	}
+	brief, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if n, err := s.db.Prove(brief, items, alone); n != 0 || !errors.Is(err, change.ErrFenceTimeout) || !strings.Contains(err.Error(), "held by process") {
+		t.Errorf("the only row is being written to, and %d are proven: %v", n, err)
 	}
 	proven := make(chan error, 1)
 	go func() {
