@@ -32,7 +32,7 @@ func (db *DB) Apply(ctx context.Context, stream, runner string, b change.Batch) 
 // applyAll applies deletes before puts, so that a unique value that moved from
 // a deleted row to another is free when it is needed.
 func (db *DB) applyAll(ctx context.Context, tx *sql.Tx, changes []change.Change) error {
-	a := applying{db: db, tx: tx, changes: changes, kept: map[int]map[string]rest{}}
+	a := applying{db: db, tx: preparing(tx), changes: changes, kept: map[int]map[string]rest{}}
 	for _, kind := range []change.Kind{change.Delete, change.Put} {
 		for _, c := range changes {
 			if c.Kind != kind {
@@ -53,7 +53,7 @@ func (db *DB) applyAll(ctx context.Context, tx *sql.Tx, changes []change.Change)
 // is kept before the first such conflict.
 type applying struct {
 	db      *DB
-	tx      *sql.Tx
+	tx      prepared
 	changes []change.Change
 	kept    map[int]map[string]rest // by table and key
 }

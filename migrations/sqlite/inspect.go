@@ -17,8 +17,9 @@ func (db *DB) Scan(ctx context.Context, table int, after change.Key, limit int) 
 func (db *DB) Lookup(ctx context.Context, table int, keys []change.Key) ([]change.Row, error) {
 	rows := make([]change.Row, len(keys))
 	err := db.snapshot(ctx, func(tx *sql.Tx) (err error) {
+		once := preparing(tx)
 		for i, key := range keys {
-			if rows[i], err = db.row(ctx, tx, table, key); err != nil {
+			if rows[i], err = db.row(ctx, once, table, key); err != nil {
 				return err
 			}
 		}

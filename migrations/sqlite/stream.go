@@ -49,12 +49,13 @@ func (db *DB) Read(ctx context.Context, from change.Position, limit int) (change
 			return err
 		}
 		b.To = entries[len(entries)-1].at
+		once := preparing(tx)
 		for _, e := range latest(entries) {
 			if e.marker != "" {
 				b.Marker = e.marker
 				continue
 			}
-			row, err := db.row(ctx, tx, e.table, e.key)
+			row, err := db.row(ctx, once, e.table, e.key)
 			if err != nil {
 				return err
 			}
@@ -142,9 +143,9 @@ func latest(entries []entry) []entry {
 }
 
 // row reads the row of a key, nil where there is none.
-func (db *DB) row(ctx context.Context, q querier, table int, key change.Key) (change.Row, error) {
+func (db *DB) row(ctx context.Context, tx prepared, table int, key change.Key) (change.Row, error) {
 	t := db.tables[table]
-	rows, err := q.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", columns(t), quote(t.Name), keyMatch(t)), args(key)...)
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", columns(t), quote(t.Name), keyMatch(t)), args(key)...)
 	if err != nil {
 		return nil, err
 	}
