@@ -96,7 +96,9 @@ func (m *move) verifyTouched(ctx context.Context, owner change.Side, limit int) 
 		return 0, fmt.Errorf("verify touched keys: %w", err)
 	}
 	if !report.Clean {
-		return report.Rows, fmt.Errorf("%d of %d touched keys: %w", len(report.Differences)+int(report.Dropped), len(touched), ErrDiverged)
+		first := report.Differences[0]
+		return report.Rows, fmt.Errorf("%d of %d touched keys, the first of which is %s of %s (%s): %w",
+			len(report.Differences)+int(report.Dropped), len(touched), first.Key, first.Table, first.Kind, ErrDiverged)
 	}
 	m.mu.Lock()
 	m.verified.At = max(head, since.At)
