@@ -39,36 +39,43 @@ func suspects(pairs []pair) []change.Key {
 	return keys
 }
 
+// pairs looks keys up on both sides. The owner comes second: an owner's row that is
+// what it was before the follower's was read was that meanwhile as well, and the
+// follower cannot be ahead of it.
 func (v *verification) pairs(ctx context.Context, i int, keys []change.Key) ([]pair, error) {
-	mapRow := v.Plan.Tables[i].Forward
-	if v.OwnerSide == change.Service {
-		mapRow = v.Plan.Tables[i].Inverse
-	}
 	pairs := make([]pair, len(keys))
-	owners, err := v.Owner.Lookup(ctx, i, keys)
-	if err != nil {
-		return nil, err
-	}
 	var mapped []change.Key
 	var at []int // indices into pairs of the keys that can be mapped
 	for j, key := range keys {
-		pairs[j].key, pairs[j].owner = key, owners[j]
+		pairs[j].key = key
 		there, err := v.followerKey(i, key)
 		if err != nil {
 			pairs[j].err = err
 			continue
 		}
 		mapped, at = append(mapped, there), append(at, j)
-		if owners[j] != nil {
-			pairs[j].want, pairs[j].err = mapRow(owners[j])
-		}
 	}
 	followers, err := v.Follower.Lookup(ctx, i, mapped)
 	if err != nil {
 		return nil, err
 	}
+	owners, err := v.Owner.Lookup(ctx, i, keys)
+	if err != nil {
+		return nil, err
+	}
+	mapRow := v.Plan.Tables[i].Forward
+	if v.OwnerSide == change.Service {
+		mapRow = v.Plan.Tables[i].Inverse
+	}
+	for j, row := range owners {
+		pairs[j].owner = row
+	}
 	for n, j := range at {
-		pairs[j].follower = followers[n]
+		p := &pairs[j]
+		p.follower = followers[n]
+		if p.owner != nil {
+			p.want, p.err = mapRow(p.owner)
+		}
 	}
 	return pairs, nil
 }

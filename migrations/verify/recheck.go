@@ -17,7 +17,7 @@ const rounds = 5
 // any other: its row may have changed meanwhile.
 func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) error {
 	v.report.Rechecked += int64(len(keys))
-	var before map[string]change.Row
+	var before map[string]pair
 	mended := map[string]bool{}
 	for round := 0; len(keys) > 0 && round < rounds; round++ {
 		head, err := v.Owner.Head(ctx)
@@ -33,11 +33,12 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 		}
 		keys = keys[:0:0]
 		var repairs []change.Change
-		seen := map[string]change.Row{}
+		seen := map[string]pair{}
 		for _, p := range pairs {
 			id := mapping.EncodeKey(p.key)
 			last, known := before[id]
-			stable := known && sameRow(last, p.owner)
+			// The follower's row as well, for an owner's that changes there and back.
+			stable := known && sameRow(last.owner, p.owner) && sameRow(last.follower, p.follower)
 			switch {
 			case p.equal():
 			case stable && v.Repair && p.err == nil && !mended[id]:
@@ -53,7 +54,7 @@ func (v *verification) recheck(ctx context.Context, i int, keys []change.Key) er
 					v.list(d)
 				}
 			default:
-				seen[id] = p.owner
+				seen[id] = p
 				keys = append(keys, p.key)
 			}
 		}

@@ -6,9 +6,9 @@
 // follower's.
 //
 // A live row may differ for a moment because its change is still on its way.
-// So a mismatch only counts when it is stable: the owner's row is read again,
-// the stream is waited for until it has passed that moment, and both rows are
-// read once more, the owner's unchanged.
+// So a mismatch only counts when it is stable: both rows are read again, the
+// stream is waited for until it has passed that moment, and both are read once
+// more, the owner's last, and neither has changed.
 package verify
 
 import (

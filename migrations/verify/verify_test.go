@@ -230,6 +230,61 @@ func TestLiveRowsRaiseNoFalseAlarm(t *testing.T) {
 	}
 }
 
+// TestARowThatChangesBetweenTheLooksAtItsTwoSidesIsNoDifference although one side's
+// is what it was when it was looked at before. Looks are counted from 1 on, two for
+// each comparison.
+func TestARowThatChangesBetweenTheLooksAtItsTwoSidesIsNoDifference(t *testing.T) {
+	for name, happens := range map[string]func(w *world, look int, owner func(amount string), arrives func()){
+		"once more": func(w *world, look int, owner func(string), arrives func()) {
+			switch look {
+			case 3:
+				owner("1.5")
+			case 6:
+				owner("2.5")
+				arrives()
+			}
+		},
+		"and back": func(w *world, look int, owner func(string), arrives func()) {
+			switch look {
+			case 3:
+				owner("1.5")
+			case 5:
+				owner("2.5")
+				arrives()
+			case 6:
+				owner("1.5")
+			}
+		},
+		"each time": func(w *world, look int, owner func(string), arrives func()) {
+			owner(fmt.Sprint(look, ".5"))
+			if look%2 == 0 {
+				arrives()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 10)
+			arrives := func() { w.must(w.settle(t.Context(), change.Monolith, w.head(change.Monolith))) }
+			owner := func(amount string) { w.exec(change.Monolith, "UPDATE inv SET amount = ? WHERE id = 4", amount) }
+			looks := 0
+			before := func() {
+				looks++
+				happens(w, looks, owner, arrives)
+			}
+			o := w.options(change.Monolith)
+			o.Owner, o.Follower = watched{o.Owner, before}, watched{o.Follower, before}
+			owner("0.5") // which is still on its way
+			report, err := verify.Keys(t.Context(), o, []change.Change{{Key: change.Key{mapping.Int(4)}}})
+			if err != nil || !report.Clean || report.Rechecked != 1 || looks < 6 {
+				t.Errorf("after %d looks: %+v, %v", looks, report, err)
+			}
+			if report := w.run(w.options(change.Monolith)); !report.Clean {
+				t.Errorf("afterwards: %+v", report)
+			}
+		})
+	}
+}
+
 // write changes, adds and removes rows around an id.
 func (w *world) write(n, id int) {
 	for _, q := range []string{
