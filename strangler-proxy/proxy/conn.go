@@ -208,20 +208,27 @@ func (c *conn) capture() {
 
 // toldHeaders lists the request's, as its owner is told them.
 func (c *conn) toldHeaders() *Headers {
-	f := &c.flight
-	lines := make([]http1.Field, 0, len(c.req.Fields)+len(f.told))
-	for i, field := range c.req.Fields {
-		switch {
-		case c.req.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
-			continue
-		case f.inCookie && http1.SameName(field.Name, "Cookie"):
-			if field.Value = withoutToken(field.Value); field.Value == "" {
-				continue
-			}
+	lines := make([]http1.Field, 0, len(c.req.Fields)+len(c.flight.told))
+	for i := range c.req.Fields {
+		if value, told := c.tells(i); told {
+			lines = append(lines, http1.Field{Name: c.req.Fields[i].Name, Value: value})
 		}
-		lines = append(lines, field)
 	}
-	return &Headers{lines: append(lines, f.told...)}
+	return &Headers{lines: append(lines, c.flight.told...)}
+}
+
+// tells returns with which value the owner is told a field of the request; false: it
+// is not.
+func (c *conn) tells(i int) (value string, told bool) {
+	field, f := &c.req.Fields[i], &c.flight
+	switch {
+	case c.req.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
+		return "", false
+	case f.inCookie && http1.SameName(field.Name, "Cookie"):
+		value = withoutToken(field.Value)
+		return value, value != ""
+	}
+	return field.Value, true
 }
 
 // show lets observers see the exchange.

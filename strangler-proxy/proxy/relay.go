@@ -363,19 +363,16 @@ func (c *conn) appendRequest(b []byte) []byte {
 		b = appendField(b, "Host", host)
 	}
 	for i := range r.Fields {
-		field := &r.Fields[i]
+		name := r.Fields[i].Name
+		value, told := c.tells(i)
 		switch {
-		case r.Hop(i), c.proxy.o.Forwarding.replaces(field.Name, f.from):
-		case http1.SameName(field.Name, "Host") && field.Value != host:
-		case f.inCookie && http1.SameName(field.Name, "Cookie"):
-			if rest := withoutToken(field.Value); rest != "" {
-				b = appendField(b, field.Name, rest)
-			}
+		case !told:
+		case http1.SameName(name, "Host") && value != host:
 		case r.Framing(i) && c.body.chunked:
 			// Some compare letter by letter.
 			b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		default:
-			b = appendField(b, field.Name, field.Value)
+			b = appendField(b, name, value)
 		}
 	}
 	for _, field := range f.told {
